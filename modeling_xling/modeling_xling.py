@@ -67,12 +67,12 @@ def longest_text(encoder: PreTrainedModel, language_token: str) -> int | None:
     return limit if limit is None or language_token != "insert" else limit - 1
 
 
-def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
-    """An encoder with fresh weights, without the pooler that some families add."""
+def without_pooler(build, *args, **kwargs) -> PreTrainedModel:
+    """An encoder by `AutoModel.from_config` or `from_pretrained`, without the pooler that some families add."""
     try:
-        return AutoModel.from_config(config, add_pooling_layer=False)
+        return build(*args, add_pooling_layer=False, **kwargs)
     except TypeError:
-        return AutoModel.from_config(config)
+        return build(*args, **kwargs)
 
 
 class XLingAlignPreTrainedModel(PreTrainedModel):
@@ -144,7 +144,7 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
 
     def __init__(self, config: XLingAlignConfig):
         super().__init__(config)
-        self.encoder = build_encoder(config.encoder_config)
+        self.encoder = without_pooler(AutoModel.from_config, config.encoder_config)
         config.encoder_config = self.encoder.config
         config.max_position_embeddings = longest_text(self.encoder, config.language_token)
         dim = config.hidden_size
@@ -184,15 +184,14 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
         dtype = dtype or torch.float32
         try:
             encoder_config = AutoConfig.from_pretrained(encoder)
-            pretrained = AutoModel.from_pretrained(encoder, dtype=dtype)
+            pretrained = without_pooler(AutoModel.from_pretrained, encoder, dtype=dtype)
         except (OSError, ValueError) as error:
             reason = str(error).strip().split("\n")[0]
             raise InputError(
                 f"encoder {str(encoder)!r} is neither a folder nor a Hub id that can be loaded: {reason}"
             ) from error
         model = cls(XLingAlignConfig(encoder_config=encoder_config, languages=languages, **config)).to(dtype)
-        weights = {name: value for name, value in pretrained.state_dict().items() if not name.startswith("pooler.")}
-        model.encoder.load_state_dict(weights)
+        model.encoder.load_state_dict(pretrained.state_dict())
         return model
 
     def get_input_embeddings(self) -> nn.Module:

@@ -20,7 +20,7 @@ from transformers import (
 from xling_align.modeling_xling import XLingAlignModel
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-WORDS = "good morning night day sun moon red green blue guten morgen nacht tag sonne mond rot grün blau bonjour".split()
+WORDS = "good morning night day sun moon red green blue guten morgen nacht tag sonne mond rot grün blau bonjour"
 LANGUAGES = ["en", "de", "fr"]
 FAMILIES = ["bert", "xlm-roberta", "distilbert", "modernbert"]
 MAX_WORDS = 24  # tokens that each tiny encoder takes without a language token
@@ -28,7 +28,7 @@ MAX_WORDS = 24  # tokens that each tiny encoder takes without a language token
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """A word-level tokenizer over WORDS with XLM-R's special ids."""
-    vocabulary = {token: row for row, token in enumerate(SPECIAL + WORDS)}
+    vocabulary = {token: row for row, token in enumerate(SPECIAL + WORDS.split())}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -49,7 +49,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 def encoder_config(family: str):
     """Config of a two-layer encoder that takes MAX_WORDS tokens."""
-    shared = {"vocab_size": len(SPECIAL) + len(WORDS), "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    shared = {"vocab_size": len(SPECIAL) + len(WORDS.split()), "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
     layers = {
         "hidden_size": 32,
         "num_hidden_layers": 2,

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests.conftest import FAMILIES, LANGUAGES, MAX_WORDS, encoder_config, stir
 from transformers import AutoModel
 
+from tests.conftest import FAMILIES, LANGUAGES, MAX_WORDS, encoder_config, stir
 from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignForPreTraining, XLingAlignModel
 
 close = torch.testing.assert_close
@@ -199,7 +199,9 @@ def test_bad_language_ids_are_named(batch, encoder_folders, language_ids, messag
         model(**batch, language_ids=language_ids)
 
 
-@pytest.mark.parametrize(("field", "value"), [("pooling", "max"), ("language_token", "add"), ("languages", ["de", "de"])])
+@pytest.mark.parametrize(
+    ("field", "value"), [("pooling", "max"), ("language_token", "add"), ("languages", ["de", "de"])]
+)
 def test_bad_config_is_refused(field, value):
     with pytest.raises(InputError, match=field):
         XLingAlignConfig(**{"encoder_config": encoder_config("bert"), "languages": ["en"], field: value})

@@ -1,0 +1,150 @@
+"""From texts to vectors, for any encoder that returns `last_hidden_state`."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from xling_align.modeling_xling import InputError
+
+UNLIMITED = 10**6  # tokenizers without a limit of their own report about 1e30
+
+
+class TextEncoder:
+    """Encode lists of texts with a model and its tokenizer, in the order given.
+
+    Works for a plain `transformers` encoder and for ours: the language reaches the model only where its `forward`
+    has a parameter `language_ids`. Texts of similar length share a batch. The model is in eval mode meanwhile and
+    is handed back in the mode it had.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        pooling: Literal["cls", "mean"] = "cls",
+        batch_size: int = 128,
+        max_length: int | None = None,
+        normalize: bool = False,
+        bf16: bool = False,
+    ):
+        """Keep the model and how to use it.
+
+        Args:
+            model: Returns an output with `last_hidden_state`, (batch, seq, dim).
+            tokenizer: The model's `transformers` tokenizer.
+            pooling: `cls` takes the first position, `mean` averages the positions that are not padding.
+            batch_size: Texts per forward pass.
+            max_length: Longer texts are cut to this many tokens; by default to what the model takes.
+            normalize: Scale every vector to length 1.
+            bf16: Run the model under bfloat16 autocast; pooling stays in float32.
+
+        Raises:
+            InputError: `pooling` is neither `cls` nor `mean`, or `batch_size` is below 1.
+        """
+        if pooling not in ("cls", "mean"):
+            raise InputError(f"pooling {pooling!r} is unknown; use 'cls' or 'mean'")
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; it must be at least 1")
+        self.model = model
+        self.tokenizer = tokenizer
+        self.pooling = pooling
+        self.batch_size = batch_size
+        self.max_length = max_length or _length_limit(model, tokenizer)
+        self.normalize = normalize
+        self.bf16 = bf16
+        self._takes_language = "language_ids" in inspect.signature(model.forward).parameters
+
+    @classmethod
+    def from_folder(
+        cls, path_or_id: str, trust_remote_code: bool = False, device: str | None = None, **options: Any
+    ) -> "TextEncoder":
+        """Load a saved model and its tokenizer.
+
+        Args:
+            path_or_id: A folder or a Hub id.
+            trust_remote_code: Run the model code that lies in the folder, as ours needs.
+            device: Where to run; by default a GPU where there is one.
+            **options: As for the constructor: `pooling`, `batch_size`, ...
+
+        Returns:
+            The encoder.
+
+        Raises:
+            InputError: There is no such model, or it needs `trust_remote_code`.
+        """
+        from transformers import AutoModel, AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path_or_id, trust_remote_code=trust_remote_code)
+            model = AutoModel.from_pretrained(path_or_id, trust_remote_code=trust_remote_code)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"no encoder could be loaded from {str(path_or_id)!r}: {reason}") from error
+        return cls(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer, **options)
+
+    def __call__(self, texts: Sequence[str], language: str | None = None) -> np.ndarray:
+        """Encode texts of one language.
+
+        Args:
+            texts: One or more texts.
+            language: Their language code, such as `de`; None where it is unknown.
+
+        Returns:
+            One vector per text, in the same order, (N, dim) float32.
+
+        Raises:
+            InputError: `texts` is one string, or empty.
+        """
+        if isinstance(texts, str) or not len(texts):
+            raise InputError(f"texts must be a list of one or more strings, got {texts!r}")
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))  # longest first: memory runs out at once
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        with torch.inference_mode(), _eval_mode(self.model):
+            vectors = np.concatenate([self._encode([texts[i] for i in batch], language) for batch in batches])
+        return vectors[np.argsort(order)]
+
+    def _encode(self, texts: list[str], language: str | None) -> np.ndarray:
+        device = next(self.model.parameters()).device
+        inputs = self.tokenizer(
+            texts, padding=True, padding_side="right", truncation=True, max_length=self.max_length, return_tensors="pt"
+        ).to(device)
+        languages = {"language_ids": language} if self._takes_language else {}
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            states = self.model(**inputs, **languages).last_hidden_state  # (batch, seq, dim)
+        vectors = pool(states.float(), inputs["attention_mask"], self.pooling)
+        return (torch.nn.functional.normalize(vectors, dim=-1) if self.normalize else vectors).cpu().numpy()
+
+
+def pool(states: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Reduce token states (batch, seq, dim) with a mask (batch, seq) to sentence vectors (batch, dim).
+
+    >>> states, mask = torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[1, 1, 0]])
+    >>> pool(states, mask, "cls").item(), pool(states, mask, "mean").item()
+    (1.0, 2.0)
+    """
+    if pooling == "cls":
+        return states[:, 0]
+    weights = attention_mask.unsqueeze(-1).to(states.dtype)  # (batch, seq, 1)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+@contextmanager
+def _eval_mode(model: torch.nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:  # one by one: parts that were frozen in eval mode stay so
+            module.training = True
+
+
+def _length_limit(model: Any, tokenizer: Any) -> int:
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if tokenizer.model_max_length < UNLIMITED:
+        return min(tokenizer.model_max_length, positions or UNLIMITED)
+    return (positions or 514) - 2  # RoBERTa and its kin lose two positions to padding

@@ -1,0 +1,94 @@
+"""Zero-shot classification: learn on source-language vectors, test on every language."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from xling_align.eval.extras import eval_extra
+from xling_align.eval.tasks.result import TaskResult
+from xling_align.modeling_xling import InputError
+
+Labelled = tuple[Sequence[str], Sequence[Any]]
+
+
+def run(
+    encode: Callable[..., np.ndarray],
+    train: Labelled,
+    tests: dict[str, Labelled],
+    source: str = "en",
+    held_out: float = 0.2,
+) -> TaskResult:
+    """Train a logistic regression on frozen source-language vectors and score it in every language.
+
+    The vectors are scaled to length 1 and standardised with the statistics of the training vectors alone. The source
+    language is scored on `tests[source]` where given; otherwise on a stratified part of `train` that no classifier
+    sees, the same part in every run. Macro-F1 averages over the labels that occur in the test, so its denominator
+    does not depend on the predictions.
+
+    Args:
+        encode: Called as `encode(texts, language=code)`, returns vectors (N, dim); a `TextEncoder` for one.
+        train: Texts and labels in the source language.
+        tests: Texts and labels per language.
+        source: The language that is learnt from.
+        held_out: Part of `train` that scores the source language.
+
+    Returns:
+        Macro-F1 per language as the main score; `macro_f1`, `accuracy` and `texts` as details.
+
+    Raises:
+        InputError: Texts and labels do not match, a test label is unknown, or `train` is too small to split.
+    """
+    if problem := _problem(train, tests, source):
+        raise InputError(problem)
+    vectors = {language: encode(texts, language=language) for language, (texts, _) in tests.items()}
+    labels = {language: np.asarray(given) for language, (_, given) in tests.items()}
+    inputs, targets = encode(train[0], language=source), np.asarray(train[1])
+    if source not in tests:
+        inputs, vectors[source], targets, labels[source] = _split(inputs, targets, held_out)
+    classifier = _fit(inputs, targets)
+    details = {language: _scores(labels[language], classifier.predict(vectors[language])) for language in vectors}
+    return TaskResult(
+        task="zero_shot",
+        metric="macro_f1",
+        scores={language: scores["macro_f1"] for language, scores in details.items()},
+        details=details,
+        metadata={"train_texts": len(targets), "labels": len(set(targets.tolist()))},
+        source=source,
+    )
+
+
+def _fit(vectors: np.ndarray, labels: np.ndarray) -> Any:
+    with eval_extra():
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import Normalizer, StandardScaler
+    return make_pipeline(Normalizer(), StandardScaler(), LogisticRegression(max_iter=2000)).fit(vectors, labels)
+
+
+def _split(vectors: np.ndarray, labels: np.ndarray, held_out: float) -> list[Any]:
+    with eval_extra():
+        from sklearn.model_selection import train_test_split
+    try:
+        return train_test_split(vectors, labels, test_size=held_out, stratify=labels, random_state=0)
+    except ValueError as error:
+        raise InputError(f"cannot hold out {held_out:.0%} of {len(labels)} training texts: {error}") from error
+
+
+def _scores(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    with eval_extra():
+        from sklearn.metrics import f1_score
+    macro = f1_score(gold, predicted, labels=np.unique(gold), average="macro")
+    return {"macro_f1": float(macro), "accuracy": float(np.mean(gold == predicted)), "texts": len(gold)}
+
+
+def _problem(train: Labelled, tests: dict[str, Labelled], source: str) -> str | None:
+    known = set(train[1])
+    if len(known) < 2:
+        return f"classification needs two or more labels to learn from; the training data has {len(known)}"
+    for language, (texts, labels) in {**tests, f"{source} (training)": train}.items():
+        if len(texts) != len(labels) or not len(texts):
+            return f"classification, {language}: {len(texts)} texts for {len(labels)} labels"
+        if unknown := set(labels) - known:
+            return f"classification, {language}: label {min(unknown, key=str)!r} is not in the training data"
+    return None

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from xling_align.eval.metrics.retrieval import retrieval_scores
+from xling_align.eval.tasks import classification, retrieval
+from xling_align.eval.tasks.result import TaskResult
+from xling_align.modeling_xling import InputError
+
+SHIFT = {"en": 0.0, "de": 0.6, "ar": 3.0}
+LABELS = ["sun", "rain", "snow"]
+COUNT = 90
+
+
+def texts(language):
+    return [f"{language} {i}" for i in range(COUNT)]
+
+
+def labels(start=0):
+    return [LABELS[i % 3] for i in range(start, start + COUNT)]
+
+
+def encode(given, language):
+    """Text i lies near the corner of its label; a language moves everything by its shift."""
+    numbers = [int(text.split()[1]) for text in given]
+    noise = np.random.default_rng(0).normal(size=(COUNT, 3)) * 0.4
+    shift = SHIFT[language] * np.array([1.0, -1.0, 0.0])
+    return np.array([np.eye(3)[i % 3] + noise[i] + shift for i in numbers], dtype=np.float32)
+
+
+def constant(given, language):
+    return np.ones((len(given), 3), dtype=np.float32)
+
+
+def test_retrieval_scores_every_language_but_the_source():
+    result = retrieval.run(encode, {language: texts(language) for language in SHIFT})
+    expected = retrieval_scores(encode(texts("en"), "en"), encode(texts("ar"), "ar"))
+    assert set(result.scores) == {"de", "ar"}
+    assert result.details["ar"] == expected and result.scores["ar"] == expected["accuracy"]
+    assert result.scores["de"] > result.scores["ar"]
+    assert result.mean == pytest.approx((result.scores["de"] + result.scores["ar"]) / 2)
+    assert result.summary() == {"mean_others": result.mean}
+
+
+def test_retrieval_of_a_constant_encoder_is_at_chance():
+    assert retrieval.run(constant, {language: texts(language) for language in SHIFT}).mean <= 1 / COUNT
+
+
+@pytest.mark.parametrize("data", [{"de": ["a"], "fr": ["b"]}, {"en": ["a"]}, {"en": ["a"], "de": ["a", "b"]}])
+def test_retrieval_refuses_lists_that_are_not_aligned(data):
+    with pytest.raises(InputError, match="retrieval needs"):
+        retrieval.run(constant, data)
+
+
+def test_classification_equals_a_plain_scikit_learn_run():
+    train = (texts("en"), labels())
+    result = classification.run(encode, train, {language: (texts(language), labels()) for language in ("de", "ar")})
+
+    def unit(language):
+        vectors = encode(texts(language), language)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    x, x_test, y, y_test = train_test_split(unit("en"), labels(), test_size=0.2, stratify=labels(), random_state=0)
+    scaler = StandardScaler().fit(x)
+    classifier = LogisticRegression(max_iter=2000).fit(scaler.transform(x), y)
+    for language, vectors, gold in [
+        ("en", x_test, y_test),
+        ("ar", unit("ar"), labels()),
+        ("de", unit("de"), labels()),
+    ]:
+        predicted = classifier.predict(scaler.transform(vectors))
+        assert result.scores[language] == pytest.approx(f1_score(gold, predicted, average="macro"))
+    assert result.details["en"]["texts"] == COUNT / 5
+    assert result.scores["en"] > result.scores["ar"]
+    assert result.summary()["gap"] == pytest.approx(result.scores["en"] - result.mean)
+
+
+def test_classification_is_the_same_twice():
+    tests = {"de": (texts("de"), labels())}
+    first, second = (classification.run(encode, (texts("en"), labels()), tests) for _ in range(2))
+    assert first == second
+
+
+def test_a_test_set_in_the_source_language_replaces_the_held_out_part():
+    tests = {"en": (texts("en")[:30], labels()[:30]), "de": (texts("de"), labels())}
+    result = classification.run(encode, (texts("en"), labels()), tests)
+    assert result.details["en"]["texts"] == 30
+    assert result.metadata["train_texts"] == COUNT
+
+
+def test_classification_of_a_constant_encoder_is_at_chance():
+    result = classification.run(constant, (texts("en"), labels()), {"de": (texts("de"), labels())})
+    assert result.scores["de"] == pytest.approx(1 / 6)  # one label of three predicted: F1 0.5, 0, 0
+    assert result.details["de"]["accuracy"] == pytest.approx(1 / 3)
+
+
+def test_labels_that_a_test_lacks_do_not_change_its_denominator():
+    def corners(given, language):
+        return np.array([np.eye(3)[int(text.split()[1]) % 3] for text in given])
+
+    gold = ["rain" if label == "rain" else "sun" for label in labels()]  # half of the suns look like snow
+    result = classification.run(corners, (texts("en"), labels()), {"de": (texts("de"), gold)})
+    assert result.scores["de"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+@pytest.mark.parametrize(
+    ("train", "tests", "message"),
+    [
+        ((["a"], ["x"]), {}, "two or more labels"),
+        ((["a", "b"], ["x", "y"]), {"de": (["c"], ["z"])}, "de: label 'z'"),
+        ((["a", "b"], ["x", "y"]), {"de": (["c"], ["x", "y"])}, "1 texts for 2 labels"),
+        ((["a", "b"], ["x", "y"]), {"de": ([], [])}, "0 texts"),
+        ((["a", "b"], ["x", "y"]), {"de": (["c"], ["x"])}, "cannot hold out 20%"),
+    ],
+)
+def test_classification_refuses_data_that_do_not_fit(train, tests, message):
+    with pytest.raises(InputError, match=message):
+        classification.run(constant, train, tests)
+
+
+def test_the_mean_leaves_the_source_out_and_needs_another_language():
+    assert TaskResult("t", "m", {"en": 1.0, "de": 0.5, "fr": 0.25}).mean == 0.375
+    assert TaskResult("t", "m", {"en": 1.0, "de": 0.5}, source="de").mean == 1.0
+    with pytest.raises(InputError, match="besides 'en'"):
+        _ = TaskResult("t", "m", {"en": 1.0}).mean

@@ -1,0 +1,156 @@
+"""Align an encoder on translation pairs: `accelerate launch -m xling_align.trainers.align RECIPE.yaml --flag value`.
+
+Several processes on CPU: `torchrun --nproc_per_node 2 -m xling_align.trainers.align ...`. A run that was stopped goes
+on from its last checkpoint when it is started again.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+
+import psutil
+from transformers import AutoConfig, AutoTokenizer
+
+from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel
+
+from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, one_line_errors, parse
+from .data.readers import ReadReport, read_data_dir, read_pairs
+from .data.tokenized import tokenize_pairs
+from .lora import add_adapters
+from .trainer import XLingAlignTrainer, last_complete_checkpoint, world_size
+
+logger = logging.getLogger("xling_align")
+
+WRAPPING = (
+    "language_token",
+    "language_dropout",
+    "fusion_context",
+    "fusion_activation",
+    "fusion_residual",
+    "pooling",
+    "projection_dim",
+)
+
+
+def pair_stream(data: DataArguments, report: ReadReport) -> Iterator[dict]:
+    """All pairs that the arguments name, one after another.
+
+    Args:
+        data: Where the pairs come from.
+        report: Counts good and bad rows.
+
+    Returns:
+        The pairs.
+
+    Raises:
+        InputError: No source of pairs was named.
+    """
+    if not data.train_file and not data.data_dir:
+        raise InputError("there are no pairs to train on; give --train_file FILE ... or --data_dir FOLDER")
+    streams: list[Iterable] = []
+    for path in data.train_file or []:
+        targets = [data.target_language] if data.target_language else data.languages
+        streams.append(read_pairs(path, data.source_language, targets, report=report))
+    if data.data_dir:
+        streams.append(read_data_dir(data.data_dir, data.languages, data.corpora, report=report))
+    return islice(chain(*streams), data.max_pairs)
+
+
+def load_model(arguments: ModelArguments, languages: list[str], source_language: str) -> XLingAlignModel:
+    """The model to train: an encoder to wrap, or a model of ours to train further.
+
+    Args:
+        arguments: Which encoder and how it is wrapped.
+        languages: Codes of all languages.
+        source_language: Code of the source language.
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError: No encoder was named, or a saved model lacks a language.
+    """
+    if not arguments.encoder:
+        raise InputError("there is no encoder; give --encoder with a folder or a Hub id, such as xlm-roberta-base")
+    wrapping = {name: getattr(arguments, name) for name in WRAPPING if getattr(arguments, name) is not None}
+    folder = Path(arguments.encoder)
+    if (folder / "config.json").is_file() and isinstance(AutoConfig.from_pretrained(folder), XLingAlignConfig):
+        model = XLingAlignModel.from_pretrained(folder, **wrapping)
+        for code in languages:
+            model.config.language_id(code)
+        return model
+    return XLingAlignModel.from_encoder(arguments.encoder, languages, source_language=source_language, **wrapping)
+
+
+def asked_processes() -> int | None:
+    """How many processes the launcher was asked for, read off its command line."""
+    parent = psutil.Process().parent()
+    words = parent.cmdline() if parent else []
+    for word, following in zip(words, words[1:], strict=False):
+        if word in ("--num_processes", "--nproc_per_node", "--nproc-per-node") and following.isdigit():
+            return int(following)
+    return None
+
+
+def tell_processes() -> None:
+    """Log how many processes train, and warn where the launcher started fewer than it was asked for."""
+    asked, running = asked_processes(), world_size()
+    logger.info("training on %d process%s", running, "" if running == 1 else "es")
+    if asked and asked != running:
+        logger.warning(
+            "%d processes were asked for and %d runs: accelerate starts one process on CPU; use "
+            "torchrun --nproc_per_node %d -m xling_align.trainers.align ...",
+            asked,
+            running,
+            asked,
+        )
+
+
+def check_writable(folder: str) -> None:
+    """Create the output folder before any work is done.
+
+    Raises:
+        InputError: It can't be written.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        probe = Path(folder) / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"--output_dir {folder} can't be written ({error.strerror}); name another folder") from error
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    """Run the program."""
+    model_arguments, data, args = parse(
+        argv, ModelArguments, DataArguments, XLingAlignTrainingArguments, program="align"
+    )
+    logging.basicConfig(level=logging.INFO if args.should_log else logging.ERROR, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    check_writable(args.output_dir)
+    tell_processes()
+    report = ReadReport()
+    pairs = list(pair_stream(data, report))
+    logger.info(report)
+    languages = sorted({row[side] for row in pairs for side in ("source_language", "target_language")})
+    model = load_model(model_arguments, languages, data.source_language)
+    tokenizer = AutoTokenizer.from_pretrained(model_arguments.encoder)
+    tokenized = tokenize_pairs(pairs, tokenizer, model.config, args.max_length)
+    if model_arguments.freeze_embeddings:
+        model.get_input_embeddings().requires_grad_(False)
+    if model_arguments.lora_rank:
+        add_adapters(model, model_arguments.lora_rank)
+    trainer = XLingAlignTrainer(model, args, tokenized, processing_class=tokenizer)
+    checkpoint = args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir)
+    if checkpoint:
+        logger.info("going on from %s", checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_model()
+    logger.info("saved to %s", args.output_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Arguments of the training programs: a YAML recipe plus flags, and one line for whoever mistypes them."""
+
+import json
+import sys
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+
+import torch
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+from xling_align.modeling_xling import InputError, nearest
+
+
+def has_fast_bf16() -> bool:
+    """Whether this machine multiplies bf16 in hardware."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+@dataclass
+class ModelArguments:
+    """Which encoder, and how it is wrapped.
+
+    Attributes:
+        encoder: Folder or Hub id of the encoder, or of a model that xling-align saved, to be trained further.
+        trust_remote_code: Run code that the encoder's repository brings.
+        language_token: See `XLingAlignConfig`.
+        language_dropout: See `XLingAlignConfig`.
+        fusion_context: See `XLingAlignConfig`.
+        fusion_activation: See `XLingAlignConfig`.
+        fusion_residual: See `XLingAlignConfig`.
+        pooling: See `XLingAlignConfig`.
+        projection_dim: See `XLingAlignConfig`.
+        freeze_embeddings: Keep the word embeddings as they are.
+        lora_rank: Train low-rank adapters of this rank in the encoder's linear layers instead of the encoder;
+            0 trains the encoder.
+    """
+
+    encoder: str | None = None
+    trust_remote_code: bool = False
+    language_token: str | None = None
+    language_dropout: float | None = None
+    fusion_context: str | None = None
+    fusion_activation: str | None = None
+    fusion_residual: bool | None = None
+    pooling: str | None = None
+    projection_dim: int | None = None
+    freeze_embeddings: bool = False
+    lora_rank: int = 0
+
+
+@dataclass
+class DataArguments:
+    """Where the pairs come from.
+
+    Attributes:
+        train_file: Files or folders of pairs (TSV, JSONL, Parquet, TMX, gettext), or Hub dataset ids.
+        data_dir: A folder with `parallel/<corpus>/<xx>-<source language>.tsv[.gz]`.
+        corpora: Which corpora of `data_dir`; all unless given.
+        languages: Codes of the target languages; those of the pairs unless given.
+        source_language: The language that the others are aligned to.
+        target_language: Language of the target side, for files that do not say it.
+        max_pairs: Read at most so many pairs.
+    """
+
+    train_file: list[str] | None = None
+    data_dir: str | None = None
+    corpora: list[str] | None = None
+    languages: list[str] | None = None
+    source_language: str = "en"
+    target_language: str | None = None
+    max_pairs: int | None = None
+
+
+@dataclass
+class XLingAlignTrainingArguments(TrainingArguments):
+    """`TrainingArguments` with the defaults that contrastive alignment needs.
+
+    bf16 is on where the machine multiplies it in hardware, `bf16=False` turns it off; incomplete batches are dropped,
+    columns are kept, and a non-finite loss is seen.
+
+    Attributes:
+        tau: Temperature of the contrastive loss.
+        max_length: Longest text in tokens; longer ones are cut.
+    """
+
+    output_dir: str = "outputs/align"
+    bf16: bool | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    learning_rate: float = 2e-5
+    per_device_train_batch_size: int = 64
+    per_device_eval_batch_size: int = 64
+    warmup_steps: float = 0.05
+    logging_steps: float = 50
+    save_strategy: str = "steps"  # pyright: ignore[reportIncompatibleVariableOverride]
+    save_steps: float = 500
+    save_total_limit: int | None = 2
+    remove_unused_columns: bool | None = False
+    dataloader_drop_last: bool = True
+    logging_nan_inf_filter: bool = False
+    tau: float = 0.05
+    max_length: int = 128
+
+    def __post_init__(self):
+        if not torch.cuda.is_available():
+            self.use_cpu = True
+        if self.bf16 is None:
+            self.bf16 = has_fast_bf16() and not self.fp16
+        super().__post_init__()
+
+
+def recipe_path(recipe: str) -> Path:
+    """Path of a recipe file, or of a packaged recipe by its name.
+
+    Raises:
+        InputError: There is none.
+    """
+    folder = Path(__file__).parent / "recipes"
+    packaged = sorted(path.stem for path in folder.glob("*.yaml"))
+    for path in (Path(recipe), folder / recipe, folder / f"{recipe}.yaml"):
+        if path.is_file():
+            return path
+    raise InputError(f"recipe {recipe!r} is neither a YAML file nor one of {', '.join(packaged)}")
+
+
+def recipe_flags(path: Path) -> list[str]:
+    """A recipe's keys and values as flags, so that one parser reads and checks both.
+
+    Raises:
+        InputError: The file is not a YAML mapping.
+    """
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(recipe, dict):
+        raise InputError(f"{path} must hold `key: value` lines")
+    flags = []
+    for key, value in recipe.items():
+        values = value if isinstance(value, list) else [value]
+        texts = [json.dumps(item) if isinstance(item, dict) else str(item) for item in values if item is not None]
+        flags += [f"--{key}", *texts] if texts else []
+    return flags
+
+
+class RecipeParser(HfArgumentParser):
+    """An `HfArgumentParser` that fails in one line."""
+
+    def error(self, message: str):
+        """Raise `InputError` in place of printing two hundred lines of usage."""
+        raise InputError(message)
+
+
+def parse(argv: list[str] | None, *classes, program: str) -> tuple:
+    """Read `[RECIPE.yaml] [--flag value ...]` into dataclasses; flags win over the recipe.
+
+    Args:
+        argv: The command line without the program; `sys.argv` unless given.
+        *classes: Dataclasses whose fields are the flags.
+        program: Name for the help text.
+
+    Returns:
+        One instance of each class.
+
+    Raises:
+        InputError: An unknown key or flag (the nearest is named), or a value of the wrong type.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = RecipeParser(
+        classes, prog=program, usage=f"{program} [RECIPE.yaml] [--flag value ...]", allow_abbrev=False
+    )
+    known = {item.name for cls in classes for item in fields(cls) if item.init}
+    recipe = recipe_path(argv.pop(0)) if argv and not argv[0].startswith("-") else None
+    origins = ([(recipe_flags(recipe), str(recipe))] if recipe else []) + [(argv, "the command line")]
+    for flags, origin in origins:
+        for flag in flags:
+            name = flag.removeprefix("--").removeprefix("no_").split("=")[0]
+            if flag.startswith("--") and name not in known and flag != "--help":
+                raise InputError(f"unknown key {name!r} in {origin}{nearest(name, sorted(known))}")
+    return parser.parse_args_into_dataclasses([flag for flags, _ in origins for flag in flags])
+
+
+def one_line_errors(main):
+    """Wrap a program: bad input is one line on standard error and exit code 2."""
+
+    @wraps(main)
+    def wrapped(argv: list[str] | None = None):
+        try:
+            return main(argv)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)  # noqa: T201
+            raise SystemExit(2) from None
+
+    return wrapped

@@ -1,0 +1,47 @@
+"""What happens between steps: the sampler's epoch, and the running means of the language states."""
+
+import torch
+from transformers import TrainerCallback
+
+from .distributed import sum_over_processes
+
+
+class LanguageMeans:
+    """Sums of the language states seen since the last optimiser step (ours)."""
+
+    def __init__(self):
+        self.total = self.count = None
+
+    @torch.no_grad()
+    def add(self, language_ids: torch.Tensor, language_state: torch.Tensor, rows: int) -> None:
+        """Add a batch: language rows (batch,) and language states (batch, dim), for `rows` rows in all."""
+        states = language_state.float()
+        if self.total is None or self.count is None:
+            self.total = states.new_zeros(rows, states.shape[1])
+            self.count = states.new_zeros(rows)
+        self.total.index_add_(0, language_ids, states)
+        self.count.index_add_(0, language_ids, torch.ones_like(states[:, 0]))
+
+    def move(self, language) -> None:
+        """Move the model's running means by all processes' sums, and start anew."""
+        if self.total is not None and self.count is not None:
+            language.update(sum_over_processes(self.total), sum_over_processes(self.count))
+        self.total = self.count = None
+
+
+class BetweenSteps(TrainerCallback):
+    """Sets the sampler's epoch from the step count alone, and updates the running means after each step."""
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        """Give the sampler its epoch, before the dataloader is iterated."""
+        sampler = self.trainer.train_sampler
+        batches = sampler.num_batches
+        steps = max(-(-batches // args.gradient_accumulation_steps), 1)
+        sampler.set_epoch(state.global_step // steps)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Update the running means of the language states."""
+        self.trainer.language_means.move(self.trainer.base_model.language)

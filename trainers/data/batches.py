@@ -1,0 +1,119 @@
+"""Which pairs share a batch, and how they are laid out: length buckets, no two pairs of one meaning, one tensor."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+from xling_align.modeling_xling import InputError
+
+
+def distinct_batches(order: np.ndarray, pair_ids: np.ndarray, size: int) -> tuple[list[np.ndarray], list[int]]:
+    """Cut an order into batches in which every meaning occurs once.
+
+    Args:
+        order: Pair numbers in the wanted order.
+        pair_ids: Meaning of every pair (pairs,).
+        size: Pairs in a batch.
+
+    Returns:
+        The full batches, and the pairs that were left over.
+    """
+    batches, current, seen, waiting = [], [], set(), []
+    queue = list(order[::-1])
+    while queue:
+        index = queue.pop()
+        meaning = pair_ids[index]
+        if meaning in seen:
+            waiting.append(index)
+            continue
+        seen.add(meaning)
+        current.append(index)
+        if len(current) == size:
+            batches.append(np.array(current))
+            current, seen = [], set()
+            queue.extend(reversed(waiting))
+            waiting = []
+    return batches, current + waiting
+
+
+class LengthBucketSampler(Sampler[int]):
+    """Pair numbers in an order in which every `batch_size` neighbours are of like length and of distinct meanings.
+
+    Each epoch yields the same number of batches, in an order that depends on `seed` and epoch alone, so that a run
+    resumes exactly. Pairs of a meaning that has more pairs than there are batches wait for another epoch.
+    """
+
+    bucket = 64  # batches that are shuffled together and sorted by length
+
+    def __init__(self, lengths: np.ndarray, pair_ids: np.ndarray, batch_size: int, seed: int = 0):
+        if batch_size < 2:
+            raise InputError("a batch of one pair has no negative; set --per_device_train_batch_size to 2 or more")
+        self.lengths, self.pair_ids, self.batch_size, self.seed, self.epoch = lengths, pair_ids, batch_size, seed, 0
+        self.num_batches = len(self._shuffle(np.random.default_rng([seed, 0])))
+        if self.num_batches == 0:
+            raise InputError(
+                f"a batch of {batch_size} pairs needs as many different meanings, and the data has "
+                f"{len(np.unique(pair_ids))}; lower --per_device_train_batch_size or give more pairs"
+            )
+
+    def _shuffle(self, generator: np.random.Generator) -> list[np.ndarray]:
+        """The batches of one pass over the pairs, in random order."""
+        order = generator.permutation(len(self.lengths))
+        batches, left = [], []
+        for start in range(0, len(order), self.bucket * self.batch_size):
+            chunk = np.concatenate(
+                [np.array(left, dtype=order.dtype), order[start : start + self.bucket * self.batch_size]]
+            )
+            chunk = chunk[np.argsort(self.lengths[chunk], kind="stable")]
+            full, left = distinct_batches(chunk, self.pair_ids, self.batch_size)
+            batches.extend(full)
+        return [batches[row] for row in generator.permutation(len(batches))]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_batches * self.batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        generator, given = np.random.default_rng([self.seed, self.epoch]), 0
+        while given < self.num_batches:  # a pass may fall a batch short of the first epoch's; the next one fills it
+            for batch in self._shuffle(generator)[: self.num_batches - given]:
+                given += 1
+                yield from batch.tolist()
+
+
+class PairCollator:
+    """Lay N pairs out as 2N padded rows: sources first, then their translations.
+
+    Args:
+        pad_token_id: What pads.
+        multiple_of: Lengths are rounded up to a multiple of this, within the limit.
+        max_length: Longest row.
+    """
+
+    def __init__(self, pad_token_id: int, multiple_of: int = 8, max_length: int | None = None):
+        self.pad_token_id, self.multiple_of, self.max_length = pad_token_id, multiple_of, max_length
+
+    def __call__(self, pairs: list[dict]) -> dict[str, torch.Tensor]:
+        """A batch: `input_ids` and `attention_mask` (2N, words), `language_ids` (2N,), `pair_ids` (N,)."""
+        texts = [pair[side] for side in ("source", "target") for pair in pairs]
+        longest = max(map(len, texts))
+        width = -(-longest // self.multiple_of) * self.multiple_of
+        if self.max_length:
+            width = max(longest, min(width, self.max_length))
+        input_ids = np.full((len(texts), width), self.pad_token_id, dtype=np.int64)
+        attention_mask = np.zeros_like(input_ids)
+        for row, text in enumerate(texts):
+            input_ids[row, : len(text)] = text
+            attention_mask[row, : len(text)] = 1
+        languages = [pair[side] for side in ("source_language", "target_language") for pair in pairs]
+        return {
+            "input_ids": torch.from_numpy(input_ids),
+            "attention_mask": torch.from_numpy(attention_mask),
+            "language_ids": torch.tensor(np.array(languages), dtype=torch.long),
+            "pair_ids": torch.tensor(np.array([pair["pair_id"] for pair in pairs]), dtype=torch.long),
+        }

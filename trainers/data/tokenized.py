@@ -1,0 +1,132 @@
+"""Pairs as token ids: tokenised once, held flat in memory, four bytes a token."""
+
+import logging
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from xling_align.modeling_xling import InputError, XLingAlignConfig, nearest
+
+from .pairs import pair_id_of
+
+logger = logging.getLogger(__name__)
+
+
+class TokenizedPairs(Dataset):
+    """Token ids of N pairs; texts 2i and 2i + 1 are the source and the target of pair i.
+
+    Attributes:
+        tokens: Ids of all texts, one after another.
+        ends: Where each text ends among the tokens (2N,).
+        languages: Language row of each text (2N,).
+        pair_ids: Meaning of each pair (N,).
+    """
+
+    def __init__(self, tokens: np.ndarray, ends: np.ndarray, languages: np.ndarray, pair_ids: np.ndarray):
+        self.tokens, self.ends, self.languages, self.pair_ids = tokens, ends, languages, pair_ids
+
+    def __len__(self) -> int:
+        return len(self.pair_ids)
+
+    def text(self, row: int) -> np.ndarray:
+        """Token ids of one text."""
+        return self.tokens[self.ends[row - 1] if row else 0 : self.ends[row]]
+
+    def __getitem__(self, index: int) -> dict:
+        source = 2 * int(index)
+        return {
+            "source": self.text(source),
+            "target": self.text(source + 1),
+            "source_language": self.languages[source],
+            "target_language": self.languages[source + 1],
+            "pair_id": self.pair_ids[index],
+        }
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of the longer side of each pair (N,)."""
+        return np.diff(self.ends, prepend=0).reshape(-1, 2).max(1)
+
+    def token_counts(self, num_languages: int, vocab_size: int) -> torch.Tensor:
+        """How often each language uses each token (num_languages + 1, vocab); feeds `init_language_embeddings`."""
+        rows = np.repeat(self.languages.astype(np.int64), np.diff(self.ends, prepend=0))
+        flat = np.bincount(rows * vocab_size + self.tokens, minlength=(num_languages + 1) * vocab_size)
+        return torch.from_numpy(flat.reshape(num_languages + 1, vocab_size))
+
+
+def batched(rows: Iterable[dict], size: int) -> Iterator[list[dict]]:
+    """Lists of at most `size` rows."""
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def complete_row(row: dict, source_language: str | None, target_language: str | None) -> dict:
+    """A row with all columns, from a dataset that may leave out the languages.
+
+    Raises:
+        InputError: A column is missing.
+    """
+    defaults = {"source_language": source_language, "target_language": target_language}
+    row = {**{name: value for name, value in defaults.items() if value}, **row}
+    for name in ("source", "target", "source_language", "target_language"):
+        if name not in row:
+            raise InputError(
+                f"the pairs have no column {name!r}{nearest(name, list(row))}, only {', '.join(row)}; "
+                "name the columns source, target, source_language, target_language"
+            )
+    return row
+
+
+def tokenize_pairs(
+    rows: Iterable[dict],
+    tokenizer,
+    config: XLingAlignConfig,
+    max_length: int = 128,
+    source_language: str | None = None,
+    target_language: str | None = None,
+) -> TokenizedPairs:
+    """Tokenise pairs.
+
+    Args:
+        rows: Dicts with `source`, `target`, `source_language`, `target_language` and, if known, `pair_id`; a
+            `datasets.Dataset` is one such.
+        tokenizer: The model's tokenizer.
+        config: The model's config: its languages and its longest text.
+        max_length: Longest text in tokens; longer ones are cut.
+        source_language: Language of rows without `source_language`.
+        target_language: Language of rows without `target_language`.
+
+    Returns:
+        The pairs as token ids.
+
+    Raises:
+        InputError: No pairs, a missing column, or a language that the model does not have.
+    """
+    limit = min(max_length, config.max_position_embeddings or max_length)
+    tokens, ends, languages, pair_ids, empty = array("i"), array("q"), array("h"), array("q"), 0
+    for chunk in batched(rows, 2000):
+        chunk = [complete_row(row, source_language, target_language) for row in chunk]
+        kept = [row for row in chunk if str(row["source"]).strip() and str(row["target"]).strip()]
+        empty += len(chunk) - len(kept)
+        texts = [str(row[side]) for row in kept for side in ("source", "target")]
+        if not texts:
+            continue
+        for ids in tokenizer(texts, truncation=True, max_length=limit)["input_ids"]:
+            tokens.extend(ids)
+            ends.append(len(tokens))
+        for row in kept:
+            languages.extend((config.language_id(row["source_language"]), config.language_id(row["target_language"])))
+            known = row.get("pair_id")
+            pair_ids.append(pair_id_of(row["source"], row["source_language"]) if known is None else known)
+    if empty:
+        logger.warning("%d pairs left out: one side is empty", empty)
+    if not pair_ids:
+        raise InputError("there are no pairs to train on; give rows with a source and a target text")
+    kinds = (np.int32, np.int64, np.int16, np.int64)
+    sides = (tokens, ends, languages, pair_ids)
+    return TokenizedPairs(*(np.frombuffer(side, kind) for side, kind in zip(sides, kinds, strict=True)))

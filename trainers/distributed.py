@@ -1,0 +1,37 @@
+"""Gather over processes, with gradient."""
+
+import torch
+from sentence_transformers.util import all_gather_with_grad
+from torch import Tensor
+from torch import distributed as dist
+
+
+def in_group() -> bool:
+    """Whether several processes train together."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def gather(rows: Tensor) -> Tensor:
+    """Rows of all processes in rank order (processes * rows, ...); each process must bring as many.
+
+    Floating rows keep their gradient: held against local rows only, it is exact under the mean that DDP takes.
+    """
+    if not in_group():
+        return rows
+    if rows.is_floating_point():
+        return all_gather_with_grad(rows.contiguous())
+    every = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+    dist.all_gather(every, rows.contiguous())
+    return torch.cat(every)
+
+
+def rank() -> int:
+    """Number of this process."""
+    return dist.get_rank() if in_group() else 0
+
+
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """Sum a tensor over all processes, in place."""
+    if in_group():
+        dist.all_reduce(tensor)
+    return tensor

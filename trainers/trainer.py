@@ -1,0 +1,230 @@
+"""`XLingAlignTrainer`: a `Trainer` that aligns the two sides of translation pairs."""
+
+import json
+import logging
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch import distributed as dist
+from transformers import Trainer
+from transformers.trainer_utils import get_last_checkpoint
+
+from xling_align.modeling_xling import InputError, XLingAlignModel, limit_tokenizer
+
+from .arguments import XLingAlignTrainingArguments
+from .callbacks import BetweenSteps, LanguageMeans
+from .data.batches import LengthBucketSampler, PairCollator
+from .data.tokenized import TokenizedPairs, tokenize_pairs
+from .distributed import gather, rank
+from .lora import ADAPTER_FILE, adapter_weights, merged_weights
+from .objectives import symmetric_infonce
+
+logger = logging.getLogger(__name__)
+
+UNUSED = ("word_fusion", "lm_head", "discriminator")  # not in the sentence-level loss
+
+
+class XLingAlignTrainer(Trainer):
+    """Aligns an `XLingAlignModel` (or a class over it) on translation pairs by symmetric InfoNCE.
+
+    Sources and translations go through the encoder in one forward pass; the batches are of like length and hold each
+    meaning once; over several processes the negatives are those of all of them, with the exact gradient.
+
+    Args:
+        model: The model.
+        args: Training arguments.
+        train_dataset: A `datasets.Dataset` (or any iterable of dicts) with columns `source`, `target`,
+            `source_language`, `target_language` and, if known, `pair_id`; or `TokenizedPairs`.
+        eval_dataset: The same, or a dict of such by name, for `eval_loss`.
+        processing_class: The tokenizer.
+        **kwargs: As `Trainer`.
+
+    Raises:
+        InputError: Pairs that can't be used, or too few for a batch.
+    """
+
+    loss_is_scaled_for_ga = False
+
+    def __init__(
+        self,
+        model,
+        args: XLingAlignTrainingArguments,
+        train_dataset=None,
+        eval_dataset=None,
+        processing_class=None,
+        **kwargs,
+    ):
+        if processing_class is None:
+            raise InputError("the trainer needs the tokenizer; give processing_class=tokenizer")
+        self.base_model: XLingAlignModel = getattr(model, "xling", model)
+        self.language_means = LanguageMeans()
+        limit_tokenizer(processing_class, model.config)
+
+        def tokenized(pairs):
+            if pairs is None or isinstance(pairs, TokenizedPairs):
+                return pairs
+            return tokenize_pairs(pairs, processing_class, model.config, args.max_length)
+
+        if isinstance(eval_dataset, dict):
+            eval_dataset = {name: tokenized(pairs) for name, pairs in eval_dataset.items()}
+        else:
+            eval_dataset = tokenized(eval_dataset)
+        for name, parameter in model.named_parameters():
+            if any(part in UNUSED for part in name.split(".")):
+                parameter.requires_grad_(False)
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=tokenized(train_dataset),
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            data_collator=PairCollator(processing_class.pad_token_id, max_length=model.config.max_position_embeddings),
+            **kwargs,
+        )
+        if self.train_dataset is not None:
+            self.train_sampler = self._sampler(self.train_dataset, args.train_batch_size, args.seed)
+            self.add_callback(BetweenSteps(self))
+
+    def _sampler(self, pairs: TokenizedPairs, batch_size: int, seed: int) -> LengthBucketSampler:
+        return LengthBucketSampler(pairs.lengths, pairs.pair_ids, batch_size * self.args.world_size, seed)
+
+    def _get_train_sampler(self, train_dataset=None):
+        return self.train_sampler
+
+    def _get_eval_sampler(self, eval_dataset):
+        return self._sampler(eval_dataset, min(self.args.eval_batch_size, len(eval_dataset)), 0)
+
+    def pair_loss(self, output, pair_ids: Tensor) -> Tensor:
+        """Symmetric InfoNCE of one batch, its negatives gathered over all processes.
+
+        Args:
+            output: The model's output for 2N rows.
+            pair_ids: Meaning of each pair (N,).
+
+        Returns:
+            A scalar.
+        """
+        vectors = output.pooler_output if output.projection is None else output.projection
+        source, target = vectors.float().chunk(2)
+        return symmetric_infonce(
+            source,
+            target,
+            self.args.tau,
+            pair_ids,
+            gather(source),
+            gather(target),
+            gather(pair_ids),
+            first=rank() * len(source),
+        )
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The loss of one batch of 2N rows.
+
+        Args:
+            model: The model, possibly wrapped.
+            inputs: A batch of `PairCollator`.
+            return_outputs: Whether to return the model's output as well.
+            num_items_in_batch: Not used; the loss is a mean over the batch.
+
+        Returns:
+            The loss, or the loss and the output.
+
+        Raises:
+            FloatingPointError: The loss is not finite.
+        """
+        inputs = dict(inputs)
+        pair_ids = inputs.pop("pair_ids")
+        output = model(**inputs, paired=True)
+        loss = self.pair_loss(output, pair_ids)
+        if not loss.isfinite():
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {self.state.global_step}; lower --learning_rate, or --bf16 false"
+            )
+        if model.training:
+            rows = len(self.model.config.languages) + 1
+            self.language_means.add(output.language_ids, output.language_state, rows)
+        return (loss, output) if return_outputs else loss
+
+    @torch.no_grad()
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """Evaluation loss of one batch; there are no labels."""
+        with self.compute_loss_context_manager():
+            loss = self.compute_loss(model, self._prepare_inputs(inputs))
+        return loss.detach(), None, None
+
+    def _save(self, output_dir: str | None = None, state_dict=None):
+        """Save a folder that every Auto class loads; adapters are merged, and kept beside for a later resume."""
+        folder = output_dir or self.args.output_dir
+        adapters = adapter_weights(self.model)
+        super()._save(folder, merged_weights(self.model) if adapters else state_dict)
+        if adapters:
+            save_file(adapters, Path(folder) / ADAPTER_FILE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        """Load a checkpoint's weights; with adapters, the encoder itself stays as it was built."""
+        folder = Path(resume_from_checkpoint)
+        if not (folder / ADAPTER_FILE).exists():
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        weights = load_file(folder / "model.safetensors")
+        outside = {name: value for name, value in weights.items() if "encoder." not in name}
+        self.model.load_state_dict({**outside, **load_file(folder / ADAPTER_FILE)}, strict=False)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
+        """Train; `True` goes on from the last complete checkpoint of `output_dir`, if there is one.
+
+        Args:
+            resume_from_checkpoint: A checkpoint folder, or True.
+            **kwargs: As `Trainer.train`.
+
+        Returns:
+            What `Trainer.train` returns.
+
+        Raises:
+            InputError: The checkpoint is of another model.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_complete_checkpoint(self.args.output_dir)
+        if resume_from_checkpoint:
+            check_same_model(Path(resume_from_checkpoint), self.model.config)
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+
+def last_complete_checkpoint(output_dir: str) -> str | None:
+    """The newest checkpoint whose state was written to the end; one that a kill cut short is moved aside."""
+    folder = Path(output_dir)
+    while folder.is_dir() and (last := get_last_checkpoint(str(folder))):
+        try:
+            json.loads((Path(last) / "trainer_state.json").read_text(encoding="utf-8"))
+            return last
+        except (OSError, ValueError):
+            logger.warning("%s is incomplete and was set aside", last)
+            Path(last).rename(Path(last).with_name(f"incomplete-{Path(last).name}"))
+    return None
+
+
+def check_same_model(checkpoint: Path, config) -> None:
+    """Refuse a checkpoint of another model.
+
+    Raises:
+        InputError: There is no checkpoint, or its encoder or languages differ.
+    """
+    if not (checkpoint / "config.json").is_file():
+        raise InputError(f"{checkpoint} holds no checkpoint; name a folder such as outputs/align/checkpoint-500")
+    saved = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    encoder, own = saved.get("encoder_config", {}), config.encoder_config.to_dict()
+    names = ("model_type", "vocab_size", "hidden_size", "dim", "num_hidden_layers", "n_layers")
+    differing = [name for name in names if encoder.get(name) != own.get(name)]
+    names = ("languages", "language_token", "fusion_context", "projection_dim")
+    differing += [name for name in names if saved.get(name) != getattr(config, name)]
+    if differing:
+        raise InputError(
+            f"{checkpoint} is of another model (its {', '.join(differing)} differ); "
+            "name another --output_dir, or give the encoder and languages it was made with"
+        )
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
