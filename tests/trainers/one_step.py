@@ -1,0 +1,59 @@
+"""One optimiser step of the trainer, its gradient and running means written to a file; run by test_trainer.py."""
+
+import sys
+from pathlib import Path
+
+import torch
+from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
+from transformers import TrainerCallback
+
+from xling_align.modeling_xling import XLingAlignModel
+from xling_align.trainers import XLingAlignTrainer, XLingAlignTrainingArguments
+
+SENTENCES = [
+    ("good morning", "guten morgen", "de"),
+    ("good night", "bonjour nacht", "fr"),
+    ("sun", "sonne", "de"),
+    ("moon red", "mond rot", "de"),
+    ("blue green day", "blau grün tag", "fr"),
+    ("red", "rot", "de"),
+    ("sun moon", "sonne mond", "fr"),
+    ("green morning", "grün morgen", "de"),
+]
+
+
+class KeepGradient(TrainerCallback):
+    """Keeps the gradient as the optimiser sees it."""
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        self.gradient = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def main(folder: str, batch_size: int) -> None:
+    torch.manual_seed(0)
+    encoder = encoder_config("bert")
+    encoder.hidden_dropout_prob = encoder.attention_probs_dropout_prob = 0.0
+    model = XLingAlignModel.from_encoder(encoder, LANGUAGES, language_dropout=0.0, projection_dim=8)
+    rows = [
+        {"source": source, "target": target, "source_language": "en", "target_language": code, "pair_id": i}
+        for i, (source, target, code) in enumerate(SENTENCES)
+    ]
+    arguments = XLingAlignTrainingArguments(
+        output_dir=folder,
+        max_steps=1,
+        per_device_train_batch_size=batch_size,
+        bf16=False,
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+    keep = KeepGradient()
+    trainer = XLingAlignTrainer(model, arguments, rows, processing_class=make_tokenizer(), callbacks=[keep])
+    trainer.train()
+    if arguments.process_index == 0:
+        gradient = {name.removeprefix("module."): value for name, value in keep.gradient.items()}
+        means = {"mean": model.language.mean, "count": model.language.count}
+        torch.save({"world": arguments.world_size, "gradient": gradient, "means": means}, Path(folder) / "step.pt")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
