@@ -17,6 +17,7 @@ from .modeling_xling import (
     XLingAlignForTokenClassification,
     XLingAlignModel,
     XLingAlignOutput,
+    XLingAlignPreTrainedModel,
     limit_tokenizer,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "XLingAlignForTokenClassification",
     "XLingAlignModel",
     "XLingAlignOutput",
+    "XLingAlignPreTrainedModel",
     "limit_tokenizer",
     "nearest",
 ]

@@ -3,6 +3,7 @@
 import difflib
 import json
 import shutil
+from dataclasses import field
 from pathlib import Path
 
 from transformers import AutoConfig, PreTrainedConfig
@@ -55,8 +56,8 @@ class XLingAlignConfig(PreTrainedConfig):
     model_type = "xling_align"
     sub_configs_defaults = {"encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="xlm-roberta")}
 
-    encoder_config: dict | PreTrainedConfig | None = None
-    languages: list | tuple | None = None
+    encoder_config: PreTrainedConfig = None  # pyright: ignore[reportAssignmentType]
+    languages: list[str] = field(default_factory=list)
     source_language: str = "en"
     language_token: str = "insert"
     language_dropout: float = 0.1
@@ -71,7 +72,7 @@ class XLingAlignConfig(PreTrainedConfig):
     classifier_dropout: float = 0.1
 
     def __post_init__(self, **kwargs):
-        self.languages = list(self.languages or [])
+        self.languages = list(self.languages)
         if len(set(self.languages)) != len(self.languages):
             raise InputError(f"languages {self.languages} name one twice; give each code once")
         if self.languages and self.source_language not in self.languages:
@@ -84,19 +85,25 @@ class XLingAlignConfig(PreTrainedConfig):
     @property
     def hidden_size(self) -> int:
         """Size of every state that the model returns."""
-        return self.encoder_config.hidden_size  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        return self.encoder_config.hidden_size
 
     @property
     def vocab_size(self) -> int:
         """Rows of the encoder's word embeddings."""
-        return self.encoder_config.vocab_size  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        return self.encoder_config.vocab_size
 
     @vocab_size.setter
     def vocab_size(self, size: int) -> None:
-        self.encoder_config.vocab_size = size  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        self.encoder_config.vocab_size = size
 
     def language_id(self, code: str) -> int:
         """Row of a language code.
+
+        Args:
+            code: ISO code.
+
+        Returns:
+            Its id; 0, the unknown language, has no code.
 
         Raises:
             InputError: The model does not know the language.
@@ -204,7 +211,7 @@ def write_hub_files(folder: Path, config: XLingAlignConfig) -> None:
             languages=json.dumps(config.languages),
             title=folder.resolve().name,
             folder=folder.resolve().name,
-            encoder=config.encoder_config.model_type,  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+            encoder=config.encoder_config.model_type,
             count=len(config.languages),
             names=", ".join(config.languages),
             source=config.source_language,

@@ -54,6 +54,8 @@ class LanguageStates(nn.Module):
     """
 
     window = 4096  # rows after which an average forgets
+    mean: Tensor
+    count: Tensor
 
     def __init__(self, num_languages: int, embedding_dim: int, hidden_size: int):
         super().__init__()

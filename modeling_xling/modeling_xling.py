@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
-from transformers.modeling_outputs import ModelOutput, SequenceClassifierOutput, TokenClassifierOutput
+from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
+from transformers.utils import ModelOutput
 
 from .configuration_xling import (
     AUTO_MAP,
@@ -78,6 +79,7 @@ def without_pooler(build, *args, **kwargs) -> PreTrainedModel:
 class XLingAlignPreTrainedModel(PreTrainedModel):
     """What all classes share: initialisation, saving, and following the vocabulary's size."""
 
+    config: XLingAlignConfig
     config_class = XLingAlignConfig
     base_model_prefix = "xling"
     supports_gradient_checkpointing = True
@@ -103,7 +105,14 @@ class XLingAlignPreTrainedModel(PreTrainedModel):
         self.config.vocab_size = embeddings.weight.shape[0]
         return embeddings
 
-    def save_pretrained(self, save_directory, *args, tokenizer=None, is_main_process=True, **kwargs):
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *args,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        is_main_process: bool = True,
+        **kwargs,
+    ):
         """Save weights, config, code for every Auto class, sentence-transformers files and a plain card.
 
         Args:
@@ -130,7 +139,7 @@ class XLingAlignPreTrainedModel(PreTrainedModel):
             raise InputError(f"{folder} can't be written ({error.strerror or error}); name another folder") from error
 
 
-def limit_tokenizer(tokenizer, config: XLingAlignConfig) -> None:
+def limit_tokenizer(tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig) -> None:
     """Make a tokenizer truncate and pad as the model needs: at its longest text, on the right."""
     if config.max_position_embeddings:
         tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
@@ -190,13 +199,13 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
             raise InputError(
                 f"encoder {str(encoder)!r} is neither a folder nor a Hub id that can be loaded: {reason}"
             ) from error
-        model = cls(XLingAlignConfig(encoder_config=encoder_config, languages=languages, **config)).to(dtype)
+        model = cls(XLingAlignConfig(encoder_config=encoder_config, languages=languages, **config)).to(dtype=dtype)
         model.encoder.load_state_dict(pretrained.state_dict())
         return model
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         """The encoder's word embeddings."""
-        return self.encoder.get_input_embeddings()
+        return self.encoder.get_input_embeddings()  # pyright: ignore[reportReturnType]
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the encoder's word embeddings."""
@@ -226,6 +235,14 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
 
         A list of several codes is refused: sentence-transformers sorts texts by length before it calls the model, and
         the rows would be swapped without a word.
+
+        Args:
+            language_ids: What the caller gave.
+            batch: Number of texts.
+            device: Where the rows are wanted.
+
+        Returns:
+            Language rows (batch,).
 
         Raises:
             InputError: Unknown code, id out of range, several codes in a list, or a tensor of another batch.
@@ -378,7 +395,9 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
         )
         return output.to_tuple() if return_dict is False else output
 
-    def export_stock(self, folder: str | Path, tokenizer, texts: dict[str, list[str]] | None = None) -> dict:
+    def export_stock(
+        self, folder: str | Path, tokenizer: PreTrainedTokenizerBase, texts: dict[str, list[str]] | None = None
+    ) -> dict:
         """Write the plain encoder with Pooling and Normalize, which loads anywhere without `trust_remote_code`.
 
         Language token and fusion stay behind, so the vectors move; by how much is measured on the given texts.
@@ -406,7 +425,7 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
         return distance
 
     @torch.inference_mode()
-    def _distance_to_stock(self, tokenizer, texts: dict[str, list[str]]) -> dict:
+    def _distance_to_stock(self, tokenizer: PreTrainedTokenizerBase, texts: dict[str, list[str]]) -> dict:
         """Cosine between the full model's vectors and the plain encoder's."""
         cosines = []
         training, _ = self.training, self.eval()
@@ -458,7 +477,7 @@ class XLingAlignForPreTraining(XLingAlignPreTrainedModel):
     @classmethod
     def from_base(cls, base: XLingAlignModel) -> "XLingAlignForPreTraining":
         """Put fresh training heads on a base model, which is used itself and not copied."""
-        model = cls(base.config).to(base.dtype)
+        model = cls(base.config).to(dtype=base.dtype)
         model.xling = base
         model.tie_weights()
         return model
@@ -467,7 +486,7 @@ class XLingAlignForPreTraining(XLingAlignPreTrainedModel):
         """The LM head's decoder."""
         return self.lm_head.decoder
 
-    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Replace the LM head's decoder."""
         self.lm_head.decoder = new_embeddings
 
@@ -517,10 +536,10 @@ class XLingAlignForSequenceClassification(XLingAlignPreTrainedModel):
 
     def __init__(self, config: XLingAlignConfig):
         super().__init__(config)
-        self.num_labels = config.num_labels
+        self.num_labels = config.num_labels or 2
         self.xling = XLingAlignModel(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, self.num_labels)
         self.post_init()
 
     def forward(
@@ -556,10 +575,10 @@ class XLingAlignForTokenClassification(XLingAlignPreTrainedModel):
 
     def __init__(self, config: XLingAlignConfig):
         super().__init__(config)
-        self.num_labels = config.num_labels
+        self.num_labels = config.num_labels or 2
         self.xling = XLingAlignModel(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, self.num_labels)
         self.post_init()
 
     def forward(

@@ -44,4 +44,4 @@ class BetweenSteps(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         """Update the running means of the language states."""
-        self.trainer.language_means.move(self.trainer.base_model.language)
+        self.trainer.language_means.move(self.trainer.base.language)

@@ -40,5 +40,5 @@ def merged_weights(model: nn.Module) -> dict[str, Tensor]:
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer):
             key = f"{name}.base_layer.weight"
-            weights[key] = weights[key] + module.get_delta_weight("default")
+            weights[key] = weights[key] + module.get_delta_weight("default")  # pyright: ignore[reportAttributeAccessIssue]
     return {name.replace(".base_layer.", "."): value for name, value in weights.items()}

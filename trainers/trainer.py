@@ -2,16 +2,25 @@
 
 import json
 import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
-from transformers import Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
-from xling_align.modeling_xling import InputError, XLingAlignModel, limit_tokenizer
+from xling_align.modeling_xling import (
+    InputError,
+    XLingAlignConfig,
+    XLingAlignModel,
+    XLingAlignOutput,
+    XLingAlignPreTrainedModel,
+    limit_tokenizer,
+)
 
 from .arguments import XLingAlignTrainingArguments
 from .callbacks import BetweenSteps, LanguageMeans
@@ -46,19 +55,21 @@ class XLingAlignTrainer(Trainer):
     """
 
     loss_is_scaled_for_ga = False
+    model: XLingAlignPreTrainedModel
+    args: XLingAlignTrainingArguments
 
     def __init__(
         self,
-        model,
+        model: XLingAlignPreTrainedModel,
         args: XLingAlignTrainingArguments,
-        train_dataset=None,
-        eval_dataset=None,
-        processing_class=None,
+        train_dataset: Iterable | TokenizedPairs | None = None,
+        eval_dataset: Iterable | TokenizedPairs | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
         **kwargs,
     ):
         if processing_class is None:
             raise InputError("the trainer needs the tokenizer; give processing_class=tokenizer")
-        self.base_model: XLingAlignModel = getattr(model, "xling", model)
+        self.base: XLingAlignModel = getattr(model, "xling", model)
         self.language_means = LanguageMeans()
         limit_tokenizer(processing_class, model.config)
 
@@ -67,24 +78,23 @@ class XLingAlignTrainer(Trainer):
                 return pairs
             return tokenize_pairs(pairs, processing_class, model.config, args.max_length)
 
-        if isinstance(eval_dataset, dict):
-            eval_dataset = {name: tokenized(pairs) for name, pairs in eval_dataset.items()}
-        else:
-            eval_dataset = tokenized(eval_dataset)
+        pairs = tokenized(train_dataset)
+        by_name = isinstance(eval_dataset, dict)
+        evaluated = {k: tokenized(v) for k, v in eval_dataset.items()} if by_name else tokenized(eval_dataset)
         for name, parameter in model.named_parameters():
             if any(part in UNUSED for part in name.split(".")):
                 parameter.requires_grad_(False)
         super().__init__(
             model=model,
             args=args,
-            train_dataset=tokenized(train_dataset),
-            eval_dataset=eval_dataset,
+            train_dataset=pairs,
+            eval_dataset=evaluated,  # pyright: ignore[reportArgumentType]
             processing_class=processing_class,
             data_collator=PairCollator(processing_class.pad_token_id, max_length=model.config.max_position_embeddings),
             **kwargs,
         )
-        if self.train_dataset is not None:
-            self.train_sampler = self._sampler(self.train_dataset, args.train_batch_size, args.seed)
+        if pairs is not None:
+            self.train_sampler = self._sampler(pairs, args.train_batch_size, args.seed)
             self.add_callback(BetweenSteps(self))
 
     def _sampler(self, pairs: TokenizedPairs, batch_size: int, seed: int) -> LengthBucketSampler:
@@ -93,10 +103,10 @@ class XLingAlignTrainer(Trainer):
     def _get_train_sampler(self, train_dataset=None):
         return self.train_sampler
 
-    def _get_eval_sampler(self, eval_dataset):
+    def _get_eval_sampler(self, eval_dataset: TokenizedPairs):  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._sampler(eval_dataset, min(self.args.eval_batch_size, len(eval_dataset)), 0)
 
-    def pair_loss(self, output, pair_ids: Tensor) -> Tensor:
+    def pair_loss(self, output: XLingAlignOutput, pair_ids: Tensor) -> Tensor:
         """Symmetric InfoNCE of one batch, its negatives gathered over all processes.
 
         Args:
@@ -119,7 +129,9 @@ class XLingAlignTrainer(Trainer):
             first=rank() * len(source),
         )
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self, model: nn.Module, inputs: dict, return_outputs: bool = False, num_items_in_batch: Tensor | None = None
+    ):
         """The loss of one batch of 2N rows.
 
         Args:
@@ -152,15 +164,15 @@ class XLingAlignTrainer(Trainer):
         """Evaluation loss of one batch; there are no labels."""
         with self.compute_loss_context_manager():
             loss = self.compute_loss(model, self._prepare_inputs(inputs))
-        return loss.detach(), None, None
+        return loss, None, None
 
     def _save(self, output_dir: str | None = None, state_dict=None):
         """Save a folder that every Auto class loads; adapters are merged, and kept beside for a later resume."""
-        folder = output_dir or self.args.output_dir
+        folder = Path(output_dir or self.args.output_dir or "")
         adapters = adapter_weights(self.model)
-        super()._save(folder, merged_weights(self.model) if adapters else state_dict)
+        super()._save(str(folder), merged_weights(self.model) if adapters else state_dict)
         if adapters:
-            save_file(adapters, Path(folder) / ADAPTER_FILE)
+            save_file(adapters, folder / ADAPTER_FILE)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         """Load a checkpoint's weights; with adapters, the encoder itself stays as it was built."""
@@ -180,20 +192,32 @@ class XLingAlignTrainer(Trainer):
 
         Returns:
             What `Trainer.train` returns.
-
-        Raises:
-            InputError: The checkpoint is of another model.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_complete_checkpoint(self.args.output_dir)
         if resume_from_checkpoint:
             check_same_model(Path(resume_from_checkpoint), self.model.config)
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        with eager_on_cpu(self.model, self.args):
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
 
-def last_complete_checkpoint(output_dir: str) -> str | None:
+@contextmanager
+def eager_on_cpu(model: PreTrainedModel, args: XLingAlignTrainingArguments) -> Iterator[None]:
+    """Train with eager attention on CPU in bf16: the fused one takes up to twice as long for a step (measured)."""
+    chosen = model.config._attn_implementation
+    if args.device.type != "cpu" or not args.bf16 or chosen != "sdpa":
+        yield
+        return
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(chosen)
+
+
+def last_complete_checkpoint(output_dir: str | None) -> str | None:
     """The newest checkpoint whose state was written to the end; one that a kill cut short is moved aside."""
-    folder = Path(output_dir)
+    folder = Path(output_dir or "")
     while folder.is_dir() and (last := get_last_checkpoint(str(folder))):
         try:
             json.loads((Path(last) / "trainer_state.json").read_text(encoding="utf-8"))
@@ -204,8 +228,12 @@ def last_complete_checkpoint(output_dir: str) -> str | None:
     return None
 
 
-def check_same_model(checkpoint: Path, config) -> None:
+def check_same_model(checkpoint: Path, config: XLingAlignConfig) -> None:
     """Refuse a checkpoint of another model.
+
+    Args:
+        checkpoint: Folder of the checkpoint.
+        config: The config of the model that is to go on from it.
 
     Raises:
         InputError: There is no checkpoint, or its encoder or languages differ.

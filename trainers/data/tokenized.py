@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import torch
 from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
 
 from xling_align.modeling_xling import InputError, XLingAlignConfig, nearest
 
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 class TokenizedPairs(Dataset):
     """Token ids of N pairs; texts 2i and 2i + 1 are the source and the target of pair i.
 
-    Attributes:
+    Args:
         tokens: Ids of all texts, one after another.
         ends: Where each text ends among the tokens (2N,).
         languages: Language row of each text (2N,).
@@ -68,6 +69,14 @@ def batched(rows: Iterable[dict], size: int) -> Iterator[list[dict]]:
 def complete_row(row: dict, source_language: str | None, target_language: str | None) -> dict:
     """A row with all columns, from a dataset that may leave out the languages.
 
+    Args:
+        row: What the dataset gives.
+        source_language: Used where the row does not say.
+        target_language: Used where the row does not say.
+
+    Returns:
+        The row with its languages.
+
     Raises:
         InputError: A column is missing.
     """
@@ -84,7 +93,7 @@ def complete_row(row: dict, source_language: str | None, target_language: str | 
 
 def tokenize_pairs(
     rows: Iterable[dict],
-    tokenizer,
+    tokenizer: PreTrainedTokenizerBase,
     config: XLingAlignConfig,
     max_length: int = 128,
     source_language: str | None = None,

@@ -1,0 +1,1 @@
+"""The `xling` command, one file per sub-command."""
