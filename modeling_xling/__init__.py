@@ -19,6 +19,7 @@ from .modeling_xling import (
     XLingAlignOutput,
     XLingAlignPreTrainedModel,
     limit_tokenizer,
+    load_tokenizer,
 )
 
 AutoConfig.register("xling_align", XLingAlignConfig, exist_ok=True)
@@ -42,5 +43,6 @@ __all__ = [
     "XLingAlignOutput",
     "XLingAlignPreTrainedModel",
     "limit_tokenizer",
+    "load_tokenizer",
     "nearest",
 ]

@@ -11,10 +11,17 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from .configuration_xling import (
     AUTO_MAP,
@@ -139,8 +146,43 @@ class XLingAlignPreTrainedModel(PreTrainedModel):
             raise InputError(f"{folder} can't be written ({error.strerror or error}); name another folder") from error
 
 
+def load_tokenizer(model: str | Path) -> PreTrainedTokenizerBase:
+    """Tokenizer of a model, where `AutoTokenizer` would make up an empty one for a folder that has none.
+
+    Args:
+        model: Folder or Hub id.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        InputError: There is none.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{str(model)!r} has no tokenizer that can be loaded: {reason}") from error
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        raise InputError(f"{str(model)!r} has no tokenizer files; save the encoder's tokenizer into it")
+    return tokenizer
+
+
 def limit_tokenizer(tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig) -> None:
-    """Make a tokenizer truncate and pad as the model needs: at its longest text, on the right."""
+    """Make a tokenizer truncate and pad as the model needs: at its longest text, on the right.
+
+    Args:
+        tokenizer: Changed in place.
+        config: The model's.
+
+    Raises:
+        InputError: The tokenizer has more pieces than the encoder has word embeddings.
+    """
+    if len(tokenizer) > config.vocab_size:
+        raise InputError(
+            f"the tokenizer has {len(tokenizer)} pieces and the encoder {config.vocab_size} word embeddings; "
+            "give the encoder's own tokenizer, or call model.resize_token_embeddings(len(tokenizer)) first"
+        )
     if config.max_position_embeddings:
         tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
     tokenizer.padding_side = "right"
@@ -157,7 +199,7 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
         config.encoder_config = self.encoder.config
         config.max_position_embeddings = longest_text(self.encoder, config.language_token)
         dim = config.hidden_size
-        words = self.encoder.get_input_embeddings()
+        words = self.get_input_embeddings()
         embedding_dim = words.embedding_dim if config.language_token == "insert" else dim
         self.language = LanguageStates(len(config.languages), embedding_dim, dim)
         self.sentence_fusion = self.word_fusion = self.projection = None
@@ -199,7 +241,8 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
             raise InputError(
                 f"encoder {str(encoder)!r} is neither a folder nor a Hub id that can be loaded: {reason}"
             ) from error
-        model = cls(XLingAlignConfig(encoder_config=encoder_config, languages=languages, **config)).to(dtype=dtype)
+        model = cls(XLingAlignConfig(encoder_config=encoder_config, languages=languages, **config))
+        model.to(dtype=dtype)  # pyright: ignore[reportCallIssue]
         model.encoder.load_state_dict(pretrained.state_dict())
         return model
 
@@ -327,6 +370,7 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         language_ids: LanguageIds = None,
         paired: bool = False,
+        fuse_words: bool = True,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
@@ -340,6 +384,7 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
             inputs_embeds: Word embeddings instead of ids (batch, words, embedding_dim).
             language_ids: A code or an id for all texts, or ids (batch,); None is the unknown language.
             paired: Rows i and i + batch/2 are translations; read by `fusion_context='pair'` only.
+            fuse_words: False leaves the word states unfused, for a training step whose losses don't read them.
             output_hidden_states: Return every layer's states.
             output_attentions: Return every layer's attention (needs `attn_implementation='eager'`).
             return_dict: False for a plain tuple.
@@ -381,7 +426,8 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
         if self.sentence_fusion is not None and self.word_fusion is not None:
             context = self._sentence_context(language_state, rows, paired)
             sentence = self.sentence_fusion(sentence.unsqueeze(1), context).squeeze(1)
-            fused_words = self.word_fusion(words, sentence.unsqueeze(1))  # eq. 10 with the own sentence state only
+            if fuse_words:
+                fused_words = self.word_fusion(words, sentence.unsqueeze(1))  # eq. 10, own sentence state only
         hidden_states = getattr(encoded, "hidden_states", None)
         output = XLingAlignOutput(
             last_hidden_state=torch.cat([sentence.unsqueeze(1), fused_words[:, 1:]], 1),
@@ -477,7 +523,8 @@ class XLingAlignForPreTraining(XLingAlignPreTrainedModel):
     @classmethod
     def from_base(cls, base: XLingAlignModel) -> "XLingAlignForPreTraining":
         """Put fresh training heads on a base model, which is used itself and not copied."""
-        model = cls(base.config).to(dtype=base.dtype)
+        model = cls(base.config)
+        model.to(dtype=base.dtype)  # pyright: ignore[reportCallIssue]
         model.xling = base
         model.tie_weights()
         return model
@@ -497,6 +544,7 @@ class XLingAlignForPreTraining(XLingAlignPreTrainedModel):
         token_type_ids: Tensor | None = None,
         language_ids: LanguageIds = None,
         paired: bool = False,
+        fuse_words: bool = True,
         lm_positions: Tensor | None = None,
         reversal: float | None = None,
         output_hidden_states: bool | None = None,
@@ -509,6 +557,7 @@ class XLingAlignForPreTraining(XLingAlignPreTrainedModel):
             token_type_ids: As the base model.
             language_ids: As the base model.
             paired: As the base model.
+            fuse_words: As the base model.
             lm_positions: True where the LM head is wanted (batch, words).
             reversal: Factor of the reversed gradient of the language discriminator; None leaves it out.
             output_hidden_states: As the base model.
@@ -522,6 +571,7 @@ class XLingAlignForPreTraining(XLingAlignPreTrainedModel):
             token_type_ids,
             language_ids=language_ids,
             paired=paired,
+            fuse_words=fuse_words,
             output_hidden_states=output_hidden_states,
         )
         if lm_positions is not None:

@@ -10,9 +10,9 @@ from itertools import chain, islice
 from pathlib import Path
 
 import psutil
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
-from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel
+from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
 
 from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, one_line_errors, parse
 from .data.readers import ReadReport, read_data_dir, read_pairs
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> None:
     logger.info(report)
     languages = sorted({row[side] for row in pairs for side in ("source_language", "target_language")})
     model = load_model(model_arguments, languages, data.source_language)
-    tokenizer = AutoTokenizer.from_pretrained(model_arguments.encoder)
+    tokenizer = load_tokenizer(str(model_arguments.encoder))
     tokenized = tokenize_pairs(pairs, tokenizer, model.config, args.max_length)
     if model_arguments.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)

@@ -25,14 +25,12 @@ from xling_align.modeling_xling import (
 from .arguments import XLingAlignTrainingArguments
 from .callbacks import BetweenSteps, LanguageMeans
 from .data.batches import LengthBucketSampler, PairCollator
-from .data.tokenized import TokenizedPairs, tokenize_pairs
+from .data.tokenized import TokenizedPairs, TokenizedTexts, tokenize_pairs
 from .distributed import gather, rank
 from .lora import ADAPTER_FILE, adapter_weights, merged_weights
 from .objectives import symmetric_infonce
 
 logger = logging.getLogger(__name__)
-
-UNUSED = ("word_fusion", "lm_head", "discriminator")  # not in the sentence-level loss
 
 
 class XLingAlignTrainer(Trainer):
@@ -55,8 +53,10 @@ class XLingAlignTrainer(Trainer):
     """
 
     loss_is_scaled_for_ga = False
+    unused = ("word_fusion", "lm_head", "discriminator")  # not in the sentence-level loss
     model: XLingAlignPreTrainedModel
     args: XLingAlignTrainingArguments
+    base: XLingAlignModel
 
     def __init__(
         self,
@@ -69,12 +69,12 @@ class XLingAlignTrainer(Trainer):
     ):
         if processing_class is None:
             raise InputError("the trainer needs the tokenizer; give processing_class=tokenizer")
-        self.base: XLingAlignModel = getattr(model, "xling", model)
+        self.base = getattr(model, "xling", model)
         self.language_means = LanguageMeans()
         limit_tokenizer(processing_class, model.config)
 
         def tokenized(pairs):
-            if pairs is None or isinstance(pairs, TokenizedPairs):
+            if pairs is None or isinstance(pairs, TokenizedPairs | TokenizedTexts):
                 return pairs
             return tokenize_pairs(pairs, processing_class, model.config, args.max_length)
 
@@ -82,7 +82,7 @@ class XLingAlignTrainer(Trainer):
         by_name = isinstance(eval_dataset, dict)
         evaluated = {k: tokenized(v) for k, v in eval_dataset.items()} if by_name else tokenized(eval_dataset)
         for name, parameter in model.named_parameters():
-            if any(part in UNUSED for part in name.split(".")):
+            if any(part in self.unused for part in name.split(".")):
                 parameter.requires_grad_(False)
         super().__init__(
             model=model,
@@ -90,14 +90,17 @@ class XLingAlignTrainer(Trainer):
             train_dataset=pairs,
             eval_dataset=evaluated,  # pyright: ignore[reportArgumentType]
             processing_class=processing_class,
-            data_collator=PairCollator(processing_class.pad_token_id, max_length=model.config.max_position_embeddings),
+            data_collator=self._collator(processing_class, model.config),
             **kwargs,
         )
         if pairs is not None:
             self.train_sampler = self._sampler(pairs, args.train_batch_size, args.seed)
             self.add_callback(BetweenSteps(self))
 
-    def _sampler(self, pairs: TokenizedPairs, batch_size: int, seed: int) -> LengthBucketSampler:
+    def _collator(self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig):
+        return PairCollator(int(tokenizer.pad_token_id), max_length=config.max_position_embeddings)  # pyright: ignore
+
+    def _sampler(self, pairs: TokenizedPairs | TokenizedTexts, batch_size: int, seed: int) -> LengthBucketSampler:
         return LengthBucketSampler(pairs.lengths, pairs.pair_ids, batch_size * self.args.world_size, seed)
 
     def _get_train_sampler(self, train_dataset=None):
@@ -117,7 +120,7 @@ class XLingAlignTrainer(Trainer):
             A scalar.
         """
         vectors = output.pooler_output if output.projection is None else output.projection
-        source, target = vectors.float().chunk(2)
+        source, target = vectors.float().chunk(2)  # pyright: ignore[reportOptionalMemberAccess]
         return symmetric_infonce(
             source,
             target,
@@ -128,6 +131,31 @@ class XLingAlignTrainer(Trainer):
             gather(pair_ids),
             first=rank() * len(source),
         )
+
+    def encode(self, model: nn.Module, inputs: dict) -> XLingAlignOutput:
+        """Sentence vectors and language states of a batch's 2N rows, in `row_groups` passes.
+
+        Args:
+            model: The model, possibly wrapped.
+            inputs: A batch of `PairCollator` without `pair_ids`.
+
+        Returns:
+            `pooler_output`, `projection`, `language_ids` and `language_state`, in the order of the rows.
+        """
+        groups = self.args.row_groups
+        if groups == 1 or self.base.config.fusion_context == "pair":  # a pair's fusion needs both of its rows
+            return model(**inputs, paired=True, fuse_words=False)
+        lengths = inputs["attention_mask"].sum(1)
+        parts = lengths.argsort(stable=True).chunk(groups)
+        outputs = []
+        for rows in parts:
+            width = int(lengths[rows[-1]])
+            texts = {name: inputs[name][rows, :width] for name in ("input_ids", "attention_mask")}
+            outputs.append(model(**texts, language_ids=inputs["language_ids"][rows], fuse_words=False))
+        back = torch.cat(parts).argsort()
+        names = ("pooler_output", "projection", "language_ids", "language_state")
+        kept = [name for name in names if name in outputs[0]]
+        return XLingAlignOutput(**{name: torch.cat([output[name] for output in outputs])[back] for name in kept})
 
     def compute_loss(
         self, model: nn.Module, inputs: dict, return_outputs: bool = False, num_items_in_batch: Tensor | None = None
@@ -148,7 +176,7 @@ class XLingAlignTrainer(Trainer):
         """
         inputs = dict(inputs)
         pair_ids = inputs.pop("pair_ids")
-        output = model(**inputs, paired=True)
+        output = self.encode(model, inputs)
         loss = self.pair_loss(output, pair_ids)
         if not loss.isfinite():
             raise FloatingPointError(

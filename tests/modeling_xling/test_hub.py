@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from tests.conftest import FAMILIES, LANGUAGES, make_tokenizer, stir
 from transformers import AutoTokenizer
 
+from tests.conftest import FAMILIES, LANGUAGES, make_tokenizer, stir
 from xling_align.modeling_xling import (
     InputError,
     XLingAlignForPreTraining,

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 import torch
-from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from transformers import TrainerCallback
 
+from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.modeling_xling import XLingAlignModel
 from xling_align.trainers import XLingAlignTrainer, XLingAlignTrainingArguments
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 
+from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.modeling_xling import InputError, XLingAlignModel
 from xling_align.trainers.data.batches import LengthBucketSampler, PairCollator
 from xling_align.trainers.data.tokenized import tokenize_pairs

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
-from tests.trainers.one_step import SENTENCES
 from transformers import AutoModel, TrainerCallback
 
+from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
+from tests.trainers.one_step import SENTENCES
 from xling_align.modeling_xling import InputError, XLingAlignForPreTraining, XLingAlignModel
 from xling_align.trainers import XLingAlignTrainer, XLingAlignTrainingArguments
 from xling_align.trainers.lora import add_adapters
@@ -61,6 +61,27 @@ def test_two_processes_give_the_gradient_of_one(tmp_path):
     assert max(gradient.abs().max() for gradient in one["gradient"].values()) > 1e-3
     torch.testing.assert_close(two["means"], one["means"], atol=1e-6, rtol=0)
     assert one["means"]["count"].tolist() == [0, 8, 5, 3]
+
+
+@pytest.mark.parametrize("projection_dim", [None, 8])
+def test_rows_in_groups_of_like_length_give_the_loss_and_gradient_of_one_pass(tmp_path, projection_dim):
+    def step(groups: int):
+        model = fresh_model(language_dropout=0.0, projection_dim=projection_dim)
+        args = arguments(tmp_path, row_groups=groups, bf16=False, per_device_train_batch_size=8)
+        trainer = XLingAlignTrainer(model, args, PAIRS, processing_class=make_tokenizer())
+        batch = next(iter(trainer.get_train_dataloader()))
+        model.eval()  # no dropout
+        loss = trainer.compute_loss(model, batch)
+        loss.backward()
+        return loss, {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
+
+    whole, gradient = step(1)
+    for groups in (2, 3):
+        loss, again = step(groups)
+        torch.testing.assert_close(loss, whole)
+        assert again.keys() == gradient.keys()
+        for name, value in gradient.items():
+            torch.testing.assert_close(again[name], value, atol=1e-6, rtol=1e-4, msg=name)
 
 
 class StopAt(TrainerCallback):

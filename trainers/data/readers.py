@@ -244,7 +244,7 @@ def _read_tables(
 
 def read_data_dir(
     data_dir: str | Path,
-    languages: str | Iterable[str],
+    languages: str | Iterable[str] | None = None,
     corpora: str | Iterable[str] | None = None,
     report: ReadReport | None = None,
 ) -> Iterator[Pair]:
@@ -254,7 +254,8 @@ def read_data_dir(
 
     Args:
         data_dir: The folder that holds `parallel`.
-        languages: Foreign languages, in the order to read; English, the source of every file, may be among them.
+        languages: Foreign languages, in the order to read, all by name if absent; English, the source of every file,
+            may be among them.
         corpora: Corpora, in the order to read; all of them, by name, if absent.
         report: Filled while reading.
 
@@ -277,15 +278,15 @@ def read_data_dir(
     return (pair for language, path in files for pair in _read_corpus_file(path, language, report))
 
 
-def _corpus_files(corpora: list[Path], languages: str | Iterable[str]) -> list[tuple[str, Path]]:
+def _corpus_files(corpora: list[Path], languages: str | Iterable[str] | None) -> list[tuple[str, Path]]:
     """Return (language, file) corpus by corpus, and refuse a language that none of them has."""
-    asked = [languages] if isinstance(languages, str) else list(languages)
+    there = sorted({path.name.partition("-en.tsv")[0] for corpus in corpora for path in corpus.glob("*-en.tsv*")})
+    asked = [languages] if isinstance(languages, str) else there if languages is None else list(languages)
     foreign = [language for language in asked if language != "en"]
     named = [(language, corpus / f"{language}-en.tsv") for corpus in corpora for language in foreign]
     files = [(language, path) for language, name in named if (path := _with_twin(name))]
     absent = [language for language in foreign if language not in dict(files)]
     if absent or not foreign:
-        there = sorted({path.name.partition("-en.tsv")[0] for corpus in corpora for path in corpus.glob("*-en.tsv*")})
         given = ", ".join(map(repr, absent)) or "a foreign language"
         raise InputError(f"no <xx>-en.tsv for {given} in {corpora[0].parent}; --languages can be: {', '.join(there)}")
     return files

@@ -4,6 +4,7 @@ import logging
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,36 @@ from xling_align.modeling_xling import InputError, XLingAlignConfig, nearest
 from .pairs import pair_id_of
 
 logger = logging.getLogger(__name__)
+
+Row = TypeVar("Row")
+
+
+class TokenizedTexts(Dataset):
+    """Token ids of N texts.
+
+    Args:
+        tokens: Ids of all texts, one after another.
+        ends: Where each text ends among the tokens (N,).
+    """
+
+    def __init__(self, tokens: np.ndarray, ends: np.ndarray):
+        self.tokens, self.ends = tokens, ends
+        self.pair_ids = np.arange(len(ends))  # each text is its own meaning
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, index: int) -> dict:
+        return {"input_ids": self.text(int(index))}
+
+    def text(self, row: int) -> np.ndarray:
+        """Token ids of one text."""
+        return self.tokens[self.ends[row - 1] if row else 0 : self.ends[row]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text (N,)."""
+        return np.diff(self.ends, prepend=0)
 
 
 class TokenizedPairs(Dataset):
@@ -59,7 +90,31 @@ class TokenizedPairs(Dataset):
         return torch.from_numpy(flat.reshape(num_languages + 1, vocab_size))
 
 
-def batched(rows: Iterable[dict], size: int) -> Iterator[list[dict]]:
+def tokenize_texts(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> TokenizedTexts:
+    """Tokenise single texts; those without any text are skipped.
+
+    Args:
+        texts: Sentences.
+        tokenizer: The model's tokenizer.
+        max_length: Longest text in tokens; longer ones are cut.
+
+    Returns:
+        The texts as token ids.
+
+    Raises:
+        InputError: There is no text.
+    """
+    tokens, ends = array("i"), array("q")
+    for chunk in batched((text for text in texts if text.strip()), 4000):
+        for ids in tokenizer(chunk, truncation=True, max_length=max_length)["input_ids"]:
+            tokens.extend(ids)
+            ends.append(len(tokens))
+    if not ends:
+        raise InputError("there are no texts to train on")
+    return TokenizedTexts(np.frombuffer(tokens, np.int32), np.frombuffer(ends, np.int64))
+
+
+def batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
     """Lists of at most `size` rows."""
     iterator = iter(rows)
     while chunk := list(islice(iterator, size)):

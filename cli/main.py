@@ -1,0 +1,99 @@
+"""The `xling` command: finds the sub-command's file, hands it the arguments, and turns bad input into one line."""
+
+import argparse
+import difflib
+import importlib
+import sys
+from importlib.metadata import version
+from typing import NoReturn
+
+COMMANDS = {
+    "demo": "align a small encoder on real text in fourteen languages and measure it",
+    "align": "align an encoder on translation pairs: xling align RECIPE.yaml --flag value",
+    "info": "describe a model: encoder, languages, sizes, files",
+    "search": "find the nearest phrases in other languages",
+    "export": "write a plain encoder that loads without trust_remote_code",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors take one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with code 2."""
+        raise SystemExit(fail(f"{message} (see {self.prog} --help)"))
+
+
+def fail(message: str) -> int:
+    """Print one line on standard error; the exit code for bad input is returned."""
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def overview() -> str:
+    """What `xling --help` prints."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{width}}{text}" for name, text in COMMANDS.items()]
+    return "usage: xling COMMAND ...\n\n" + "\n".join(lines) + "\n\nxling COMMAND --help describes a command."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one sub-command.
+
+    Args:
+        argv: The command line without the program; `sys.argv` unless given.
+
+    Returns:
+        The exit code: 0, 2 for bad input, 130 when interrupted.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if argv[0] == "--version":
+        print(f"xling-align {version('xling-align')}")
+        return 0
+    if argv[0] not in COMMANDS:
+        close = difflib.get_close_matches(argv[0], COMMANDS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return fail(f"xling has no command {argv[0]!r}{hint} (commands: {', '.join(COMMANDS)})")
+    try:
+        run(argv[0], argv[1:])
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away; nobody is left to tell
+        return 0
+    return 0
+
+
+def run(name: str, argv: list[str]) -> None:
+    """Run a sub-command with its arguments.
+
+    Args:
+        name: Which.
+        argv: Its arguments.
+
+    Raises:
+        SystemExit: Bad input, with code 2 and one line on standard error.
+    """
+    if name == "align":  # its flags are those of its dataclasses
+        from xling_align.trainers.align import main as align
+
+        align(argv)
+        return
+    command = importlib.import_module(f"xling_align.cli.{name}")
+    parser = Parser(prog=f"xling {name}", description=COMMANDS[name])
+    command.add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    from xling_align.modeling_xling import InputError
+
+    try:
+        command.run(arguments)
+    except InputError as error:
+        raise SystemExit(fail(str(error))) from None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,106 @@
+"""The `xling` command on tiny models."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from tests.conftest import LANGUAGES, make_tokenizer, stir
+from xling_align.cli.main import COMMANDS, main
+from xling_align.modeling_xling import XLingAlignModel
+
+PHRASES = "en\tgood morning\nde\tguten morgen\nde\tmond\nfr\tbonjour\nfr\tgood night\n"
+
+
+@pytest.fixture
+def folder(tmp_path, encoder_folders):
+    torch.manual_seed(0)
+    model = XLingAlignModel.from_encoder(encoder_folders["bert"], LANGUAGES)
+    stir(model)
+    model.save_pretrained(tmp_path / "model", tokenizer=make_tokenizer())
+    (tmp_path / "model" / "phrases.tsv").write_text(PHRASES, encoding="utf-8")
+    return tmp_path / "model"
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    code = (
+        "import sys; from xling_align.cli.main import main; main(['--help']); "
+        "assert not {'torch', 'transformers', 'numpy', 'datasets'} & set(sys.modules), 'slow import'"
+    )
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        times.append(time.perf_counter() - start)
+        assert done.returncode == 0, done.stderr
+        assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert min(times) < 0.5
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "align"])
+def test_help_of_a_command_needs_no_torch(command):
+    code = (
+        f"import sys\nfrom xling_align.cli.main import main\ntry: main(['{command}', '--help'])\n"
+        "except SystemExit as stop: assert stop.code == 0\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"usage: xling {command}" in done.stdout
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("xling-align 0.")
+
+
+def test_info_of_an_aligned_model_and_of_a_plain_encoder(folder, encoder_folders, capsys):
+    assert main(["info", str(folder)]) == 0
+    said = capsys.readouterr().out
+    count = sum(parameter.numel() for parameter in XLingAlignModel.from_pretrained(folder).parameters())
+    for fact in ("aligned by xling-align", "bert, 2 layers x 32", "3 (en, de, fr)", f"{count:,}", "23 tokens"):
+        assert fact in said
+    assert "sentence-transformers" in said
+    assert main(["info", encoder_folders["distilbert"]]) == 0
+    said = capsys.readouterr().out
+    assert "plain encoder" in said
+    assert "languages" not in said
+
+
+def test_search_ranks_by_cosine_in_each_other_language(folder, capsys):
+    assert main(["search", str(folder), "good morning", "--top", "1"]) == 0
+    lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines] == ["de", "fr"]
+    model = SentenceTransformer(str(folder), trust_remote_code=True)
+    query = model.encode("good morning", language_ids="en")
+    scores = model.encode(["guten morgen", "mond"], language_ids="de") @ query
+    assert lines[0][2] == ["guten morgen", "mond"][scores.argmax()]
+    assert float(lines[0][1]) == pytest.approx(scores.max(), abs=0.006)
+
+
+def test_search_in_a_file_from_another_language_and_with_a_plain_encoder(folder, encoder_folders, tmp_path, capsys):
+    texts = tmp_path / "texts.tsv"
+    texts.write_text("en\tred\nen\tblue\nen\tred\nde\tblau\n", encoding="utf-8")
+    assert main(["search", str(folder), "blau", "--language", "de", "--texts", str(texts), "--top", "9"]) == 0
+    assert sorted(line.split("  ")[2] for line in capsys.readouterr().out.splitlines()) == ["blue", "red"]
+    assert main(["search", encoder_folders["bert"], "blau", "--texts", str(texts)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_export_loads_without_a_flag_and_says_how_far_it_is(folder, tmp_path, capsys):
+    assert main(["export", str(folder), str(tmp_path / "stock")]) == 0
+    said = capsys.readouterr().out
+    assert "cosine to the full model over 5 texts" in said
+    assert SentenceTransformer(str(tmp_path / "stock")).encode("good morning").shape == (32,)
+    assert [path.name for path in tmp_path.iterdir()] == ["model", "stock"] or not list(tmp_path.glob("*.partial"))
+
+
+def test_interrupting_is_one_line(monkeypatch, capsys):
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("xling_align.trainers.align.main", interrupted)
+    assert main(["align"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

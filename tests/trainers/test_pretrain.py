@@ -1,0 +1,105 @@
+"""A tokenizer and an encoder from nothing: the same every time, and exact after a stop."""
+
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+from tests.conftest import encoder_config, make_tokenizer
+from tests.trainers.one_step import SENTENCES
+from tests.trainers.test_trainer import StopAt, arguments
+from xling_align.modeling_xling import InputError, XLingAlignModel
+from xling_align.trainers.data.tokenized import tokenize_texts
+from xling_align.trainers.objectives import masked_lm
+from xling_align.trainers.pretrain import pretrain
+from xling_align.trainers.tokenizer import train_tokenizer
+
+TEXTS = [text for source, target, _ in SENTENCES for text in (source, target)] * 3
+SENTENCE = "the moon rises over the sea and the morning sun warms the 東京 streets"
+
+
+def test_masked_lm_of_states_that_say_nothing_is_log_of_the_vocabulary():
+    loss = masked_lm(torch.zeros(3, 4), torch.randn(11, 4), torch.tensor([0, 5, 10]))
+    assert math.isclose(loss.item(), math.log(11), rel_tol=1e-6)
+
+
+def test_masked_lm_equals_the_log_probability_of_the_masked_tokens():
+    states, vocabulary, tokens = torch.randn(5, 4), torch.randn(7, 4), torch.tensor([1, 6, 0, 3, 3])
+    expected = -(states @ vocabulary.T).log_softmax(1)[torch.arange(5), tokens].mean()
+    torch.testing.assert_close(masked_lm(states, vocabulary, tokens), expected)
+
+
+def test_masked_lm_without_a_masked_token_is_zero():
+    states = torch.zeros(0, 4, requires_grad=True)
+    loss = masked_lm(states, torch.randn(7, 4), torch.zeros(0, dtype=torch.long))
+    loss.backward()
+    assert loss.item() == 0
+
+
+def test_a_trained_tokenizer_is_the_same_every_time_and_after_reload(tmp_path):
+    texts = [" ".join(words) for words in zip(SENTENCE.split(), SENTENCE.split()[1:], strict=False)]
+    first, second = (train_tokenizer(texts, 60, max_length=16) for _ in range(2))
+    assert first.get_vocab() == second.get_vocab()
+    first.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert again(SENTENCE, truncation=True)["input_ids"] == second(SENTENCE, truncation=True)["input_ids"]
+    assert len(again(SENTENCE, truncation=True)["input_ids"]) == 16
+    assert again.unk_token_id not in again(SENTENCE)["input_ids"]
+    ids = again("moon", "sun")["input_ids"]
+    assert [token for token in again.convert_ids_to_tokens(ids) if token.startswith("<")] == ["<s>", "</s>", "</s>"]
+
+
+def test_lower_case_is_an_option():
+    texts = [SENTENCE, SENTENCE.upper()]
+    assert train_tokenizer(texts, 60, lowercase=True).tokenize("SUN") == train_tokenizer(
+        texts, 60, lowercase=True
+    ).tokenize("sun")
+    assert train_tokenizer(texts, 80).tokenize("SUN") != train_tokenizer(texts, 80).tokenize("sun")
+
+
+@pytest.mark.parametrize("texts", [[], ["", "  "]])
+def test_no_text_is_one_clear_line(texts):
+    with pytest.raises(InputError, match="no text"):
+        train_tokenizer(texts, 60)
+    with pytest.raises(InputError, match="no texts"):
+        tokenize_texts(texts, make_tokenizer())
+
+
+def test_pretraining_restores_masked_words_and_saves_a_plain_encoder(tmp_path, family):
+    tokenizer = make_tokenizer()
+    losses = []
+
+    class Listen(StopAt):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            losses.extend([logs["loss"]] if "loss" in (logs or {}) else [])
+
+    texts = tokenize_texts(TEXTS, tokenizer)
+    args = arguments(tmp_path / "run", max_steps=150, per_device_train_batch_size=16, learning_rate=5e-3, bf16=False)
+    pretrain(encoder_config(family), texts, tokenizer, args, tmp_path / "encoder", callbacks=[Listen(150)])
+    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
+    encoder = AutoModel.from_pretrained(tmp_path / "encoder")
+    assert encoder.config.model_type == encoder_config(family).model_type
+    wrapped = XLingAlignModel.from_encoder(tmp_path / "encoder", ["en", "de"])
+    torch.testing.assert_close(
+        wrapped.get_input_embeddings().weight.detach(), encoder.get_input_embeddings().weight.detach()
+    )
+
+
+def test_pretraining_goes_on_exactly_where_it_stood(tmp_path):
+    tokenizer = make_tokenizer()
+
+    def run(folder: str, stop: int | None = None):
+        args = arguments(tmp_path / folder, max_steps=8, save_steps=4)
+        callbacks = [StopAt(stop)] if stop else []
+        texts = tokenize_texts(TEXTS, tokenizer)
+        pretrain(encoder_config("bert"), texts, tokenizer, args, tmp_path / "encoder", callbacks=callbacks)
+        return load_file(tmp_path / "encoder" / "model.safetensors")
+
+    through = run("through")
+    stopped = run("stopped", stop=4)
+    resumed = run("stopped")
+    assert any(not torch.equal(stopped[name], value) for name, value in through.items())
+    for name, value in through.items():
+        assert torch.equal(resumed[name], value), name
