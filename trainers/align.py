@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 import psutil
-from transformers import AutoConfig
+from transformers import AutoConfig, set_seed
 
 from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
 
@@ -74,9 +74,12 @@ def load_model(arguments: ModelArguments, languages: list[str], source_language:
     if not arguments.encoder:
         raise InputError("there is no encoder; give --encoder with a folder or a Hub id, such as xlm-roberta-base")
     wrapping = {name: getattr(arguments, name) for name in WRAPPING if getattr(arguments, name) is not None}
-    folder = Path(arguments.encoder)
-    if (folder / "config.json").is_file() and isinstance(AutoConfig.from_pretrained(folder), XLingAlignConfig):
-        model = XLingAlignModel.from_pretrained(folder, **wrapping)
+    try:
+        ours = isinstance(AutoConfig.from_pretrained(arguments.encoder), XLingAlignConfig)
+    except (OSError, ValueError):
+        ours = False  # from_encoder says what is wrong
+    if ours:
+        model = XLingAlignModel.from_pretrained(arguments.encoder, **wrapping)
         for code in languages:
             model.config.language_id(code)
         return model
@@ -86,7 +89,7 @@ def load_model(arguments: ModelArguments, languages: list[str], source_language:
 def asked_processes() -> int | None:
     """How many processes the launcher was asked for, read off its command line."""
     parent = psutil.Process().parent()
-    words = parent.cmdline() if parent else []
+    words = [part for word in (parent.cmdline() if parent else []) for part in word.split("=", 1)]
     for word, following in zip(words, words[1:], strict=False):
         if word in ("--num_processes", "--nproc_per_node", "--nproc-per-node") and following.isdigit():
             return int(following)
@@ -136,9 +139,12 @@ def main(argv: list[str] | None = None) -> None:
     pairs = list(pair_stream(data, report))
     logger.info(report)
     languages = sorted({row[side] for row in pairs for side in ("source_language", "target_language")})
+    set_seed(args.seed)  # what is new in the model starts the same in every run
     model = load_model(model_arguments, languages, data.source_language)
     tokenizer = load_tokenizer(str(model_arguments.encoder))
     tokenized = tokenize_pairs(pairs, tokenizer, model.config, args.max_length)
+    if model.config.language_token == "insert" and not model.language.count.any():  # never trained before
+        model.init_language_embeddings(tokenized.token_counts(len(model.config.languages), model.config.vocab_size))
     if model_arguments.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
     if model_arguments.lora_rank:

@@ -26,7 +26,6 @@ class ModelArguments:
 
     Attributes:
         encoder: Folder or Hub id of the encoder, or of a model that xling-align saved, to be trained further.
-        trust_remote_code: Run code that the encoder's repository brings.
         language_token: See `XLingAlignConfig`.
         language_dropout: See `XLingAlignConfig`.
         fusion_context: See `XLingAlignConfig`.
@@ -40,7 +39,6 @@ class ModelArguments:
     """
 
     encoder: str | None = None
-    trust_remote_code: bool = False
     language_token: str | None = None
     language_dropout: float | None = None
     fusion_context: str | None = None

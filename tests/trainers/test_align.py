@@ -1,0 +1,110 @@
+"""The alignment program as users start it: by launchers, killed in the middle, with fewer processes than asked for."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+from xling_align.trainers import align
+
+WORDS = ["morning", "night", "day", "sun", "moon", "red", "green", "blue"]
+LAUNCHERS = {
+    "accelerate": [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"],
+    "torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
+}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def flags(tmp_path, encoder_folders) -> list[str]:
+    """A recipe with a data file, as the program's arguments."""
+    lines = [f"good {word} {other}\tguten {word} {other}\n" for word in WORDS for other in WORDS]
+    (tmp_path / "pairs.tsv").write_text("".join(lines), encoding="utf-8")
+    recipe = {
+        "encoder": encoder_folders["bert"],
+        "train_file": tmp_path / "pairs.tsv",
+        "target_language": "de",
+        "per_device_train_batch_size": 8,
+        "learning_rate": "1.0e-3",
+        "logging_steps": 5,
+        "save_steps": 10,
+        "disable_tqdm": "true",
+    }
+    (tmp_path / "recipe.yaml").write_text("".join(f"{key}: {value}\n" for key, value in recipe.items()))
+    return ["-m", "xling_align.trainers.align", str(tmp_path / "recipe.yaml")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_launchers_run_the_program_to_the_end(launcher, flags, tmp_path):
+    command = [*LAUNCHERS[launcher], *flags, "--output_dir", str(tmp_path / "out"), "--max_steps", "6"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    processes = "2 processes" if launcher == "torchrun" else "1 process"
+    assert f"training on {processes}" in done.stderr
+    assert "64 pairs" in done.stderr
+    assert (tmp_path / "out" / "modules.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_weights(flags, tmp_path):
+    def command(folder: str) -> list[str]:
+        return [sys.executable, *flags, "--output_dir", str(tmp_path / folder), "--max_steps", "300"]
+
+    subprocess.run(command("through"), check=True, env=ENVIRONMENT, capture_output=True)
+    process = subprocess.Popen(command("killed"), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    while not list((tmp_path / "killed").glob("checkpoint-[2-9]*/trainer_state.json")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    done = subprocess.run(command("killed"), check=True, env=ENVIRONMENT, capture_output=True, text=True)
+    assert "going on from" in done.stderr
+    through, killed = (load_file(tmp_path / name / "model.safetensors") for name in ("through", "killed"))
+    assert through.keys() == killed.keys()
+    assert all((through[name] == killed[name]).all() for name in through)
+
+
+class Launcher:
+    """Stands for the process that started this one."""
+
+    def __init__(self, *words: str):
+        self.words = words
+
+    def parent(self):
+        return self
+
+    def cmdline(self) -> list[str]:
+        return list(self.words)
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (("accelerate", "launch", "--num_processes", "2", "-m", "x"), 2),
+        (("torchrun", "--nproc_per_node", "4", "-m", "x"), 4),
+        (("torchrun", "--nproc-per-node=3", "x"), 3),
+        (("torchrun", "--nproc_per_node", "gpu", "x"), None),
+        (("bash",), None),
+    ],
+)
+def test_processes_asked_for_are_read_off_the_launcher(monkeypatch, words, asked):
+    monkeypatch.setattr(align.psutil, "Process", lambda: Launcher(*words))
+    assert align.asked_processes() == asked
+
+
+def test_fewer_processes_than_asked_for_are_told(monkeypatch, caplog):
+    monkeypatch.setattr(align, "asked_processes", lambda: 2)
+    with caplog.at_level("INFO", logger="xling_align"):
+        align.tell_processes()
+    assert "2 processes were asked for and 1 runs" in caplog.text
+    assert "torchrun --nproc_per_node 2" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(align, "asked_processes", lambda: 1)
+    align.tell_processes()
+    assert "asked for" not in caplog.text
