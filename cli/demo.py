@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 HELP = "align a small encoder on real text in fourteen languages and measure it"
 QUERY = "smiling cat"
-VOCABULARY, LOWERCASE, MAX_LENGTH = 12000, True, 64
+VOCABULARY, MAX_LENGTH = 50_000, 64
+GRANULARITIES = (1.0, 0.5, 0.25, 0.12)  # every pair is seen in larger and in smaller pieces
 ENCODER = {"hidden_size": 256, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 1024}
 PRETRAINING = {"max_steps": 300, "per_device_train_batch_size": 128, "learning_rate": 1e-3}
-ALIGNMENT = {"max_steps": 1500, "per_device_train_batch_size": 256, "learning_rate": 3e-3}
+ALIGNMENT = {"max_steps": 2200, "per_device_train_batch_size": 256, "learning_rate": 3e-3}
 CLOUD = 60  # meanings drawn, in every language
 
 
@@ -139,7 +140,7 @@ def train_encoder(corpus: "DemoCorpus", checkpoints: Path, folder: Path, seed: i
     from xling_align.trainers.tokenizer import train_tokenizer
 
     texts = sorted({row[side] for row in corpus.pairs for side in ("source", "target")})
-    tokenizer = train_tokenizer(texts, VOCABULARY, MAX_LENGTH, LOWERCASE)
+    tokenizer = train_tokenizer(texts, VOCABULARY, MAX_LENGTH, lowercase=True)
     config = BertConfig(
         vocab_size=len(tokenizer),
         max_position_embeddings=MAX_LENGTH + 1,  # one more than the longest text, for the language token
@@ -166,15 +167,19 @@ def align(corpus: "DemoCorpus", root: Path, folder: Path, seed: int) -> None:
     from xling_align.modeling_xling import XLingAlignModel, load_tokenizer
     from xling_align.trainers import XLingAlignTrainer
     from xling_align.trainers.data.demo_corpus import emoji_names
-    from xling_align.trainers.data.tokenized import tokenize_pairs
+    from xling_align.trainers.data.tokenized import join_pairs, tokenize_pairs
+    from xling_align.trainers.subwords import share_subwords
+    from xling_align.trainers.tokenizer import finer
     from xling_align.trainers.trainer import last_complete_checkpoint
 
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(root / "encoder")
     languages = ["en", *corpus.languages]
     model = XLingAlignModel.from_encoder(root / "encoder", languages, pooling="mean")
-    pairs = tokenize_pairs(corpus.pairs, tokenizer, model.config, MAX_LENGTH)
+    tokenizers = [finer(tokenizer, merges) for merges in GRANULARITIES]
+    pairs = join_pairs([tokenize_pairs(corpus.pairs, each, model.config, MAX_LENGTH) for each in tokenizers])
     model.init_language_embeddings(pairs.token_counts(len(languages), len(tokenizer)))
+    share_subwords(model, tokenizer)
     args = training_arguments(root / "work" / "alignment", seed, ALIGNMENT)
     trainer = XLingAlignTrainer(model, args, pairs, processing_class=tokenizer)
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(args.output_dir))
@@ -278,7 +283,13 @@ def write(stages: Stages, corpus: "DemoCorpus", before: dict, after: dict) -> No
             "zero-shot": f"{len(corpus.classification_train[0])} English names to learn from",
             "sources": "emoji names (emoji), interface messages (Django), CLDR names (Babel; for testing only)",
         },
-        "model": {"vocabulary": VOCABULARY, **ENCODER, "pre-training": PRETRAINING, "alignment": ALIGNMENT},
+        "model": {
+            "vocabulary": VOCABULARY,
+            "granularities": GRANULARITIES,
+            **ENCODER,
+            "pre-training": PRETRAINING,
+            "alignment": ALIGNMENT,
+        },
     }
     names = {code: Locale.parse(code).get_display_name("en") or code for code in ("en", *corpus.languages)}
     write_report(stages.root, report, plots, names)

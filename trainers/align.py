@@ -14,10 +14,11 @@ from transformers import AutoConfig, set_seed
 
 from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
 
+from .adapters import add_adapters
 from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, one_line_errors, parse
 from .data.readers import ReadReport, read_data_dir, read_pairs
 from .data.tokenized import tokenize_pairs
-from .lora import add_adapters
+from .subwords import share_subwords
 from .trainer import XLingAlignTrainer, last_complete_checkpoint, world_size
 
 logger = logging.getLogger("xling_align")
@@ -147,6 +148,8 @@ def main(argv: list[str] | None = None) -> None:
         model.init_language_embeddings(tokenized.token_counts(len(model.config.languages), model.config.vocab_size))
     if model_arguments.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
+    if model_arguments.share_subwords:  # after freezing: their shared part is then all that learns
+        share_subwords(model, tokenizer)
     if model_arguments.lora_rank:
         add_adapters(model, model_arguments.lora_rank)
     trainer = XLingAlignTrainer(model, args, tokenized, processing_class=tokenizer)

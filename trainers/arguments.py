@@ -33,6 +33,7 @@ class ModelArguments:
         fusion_residual: See `XLingAlignConfig`.
         pooling: See `XLingAlignConfig`.
         projection_dim: See `XLingAlignConfig`.
+        share_subwords: Let pieces that are spelled alike learn together, for text that is too little for each alone.
         freeze_embeddings: Keep the word embeddings as they are.
         lora_rank: Train low-rank adapters of this rank in the encoder's linear layers instead of the encoder;
             0 trains the encoder.
@@ -46,6 +47,7 @@ class ModelArguments:
     fusion_residual: bool | None = None
     pooling: str | None = None
     projection_dim: int | None = None
+    share_subwords: bool = False
     freeze_embeddings: bool = False
     lora_rank: int = 0
 
@@ -81,6 +83,8 @@ class XLingAlignTrainingArguments(TrainingArguments):
     columns are kept, and a non-finite loss is seen.
 
     Attributes:
+        embedding_learning_rate: Learning rate of the word embeddings; `learning_rate` unless given. Embeddings that
+            start from nothing want ten times that of the layers.
         tau: Temperature of the contrastive loss.
         max_length: Longest text in tokens; longer ones are cut.
         row_groups: A batch's rows go through the encoder in so many groups of like length, each padded to its own
@@ -100,6 +104,7 @@ class XLingAlignTrainingArguments(TrainingArguments):
     remove_unused_columns: bool | None = False
     dataloader_drop_last: bool = True
     logging_nan_inf_filter: bool = False
+    embedding_learning_rate: float | None = None
     tau: float = 0.05
     max_length: int = 128
     row_groups: int | None = None

@@ -22,12 +22,12 @@ from xling_align.modeling_xling import (
     limit_tokenizer,
 )
 
+from .adapters import ADAPTER_FILE, adapter_weights, merged_weights
 from .arguments import XLingAlignTrainingArguments
 from .callbacks import BetweenSteps, LanguageMeans
 from .data.batches import LengthBucketSampler, PairCollator
 from .data.tokenized import TokenizedPairs, TokenizedTexts, tokenize_pairs
 from .distributed import gather, rank
-from .lora import ADAPTER_FILE, adapter_weights, merged_weights
 from .objectives import symmetric_infonce
 
 logger = logging.getLogger(__name__)
@@ -108,6 +108,26 @@ class XLingAlignTrainer(Trainer):
 
     def _get_eval_sampler(self, eval_dataset: TokenizedPairs):  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._sampler(eval_dataset, min(self.args.eval_batch_size, len(eval_dataset)), 0)
+
+    def create_optimizer(self, model=None):
+        """Make the optimiser, the word embeddings in a group of their own if they have their own learning rate.
+
+        Args:
+            model: As `Trainer.create_optimizer`.
+
+        Returns:
+            The optimiser.
+        """
+        optimizer = super().create_optimizer(model)
+        words = [parameter for parameter in self.base.get_input_embeddings().parameters() if parameter.requires_grad]
+        if self.args.embedding_learning_rate and words and len(optimizer.param_groups) == 2:
+            apart = {id(parameter) for parameter in words}
+            for group in optimizer.param_groups:
+                group["params"] = [parameter for parameter in group["params"] if id(parameter) not in apart]
+            decay = optimizer.param_groups[0]["weight_decay"]
+            settings = {"lr": self.args.embedding_learning_rate, "weight_decay": decay}
+            optimizer.add_param_group({"params": words, **settings})
+        return optimizer
 
     def pair_loss(self, output: XLingAlignOutput, pair_ids: Tensor) -> Tensor:
         """Symmetric InfoNCE of one batch, its negatives gathered over all processes.
@@ -203,13 +223,12 @@ class XLingAlignTrainer(Trainer):
             save_file(adapters, folder / ADAPTER_FILE)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        """Load a checkpoint's weights; with adapters, the encoder itself stays as it was built."""
+        """Load a checkpoint's weights; with adapters, the layers they stand on stay as they were built."""
         folder = Path(resume_from_checkpoint)
         if not (folder / ADAPTER_FILE).exists():
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
-        weights = load_file(folder / "model.safetensors")
-        outside = {name: value for name, value in weights.items() if "encoder." not in name}
-        self.model.load_state_dict({**outside, **load_file(folder / ADAPTER_FILE)}, strict=False)
+        weights = {**load_file(folder / "model.safetensors"), **load_file(folder / ADAPTER_FILE)}
+        self.model.load_state_dict(weights, strict=False)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
         """Train; `True` goes on from the last complete checkpoint of `output_dir`, if there is one.

@@ -54,11 +54,11 @@ def test_no_held_out_name_of_any_language_is_a_training_text(corpus):
     assert not training_texts(corpus) & held_out_names(corpus)
 
 
-def test_training_for_dev_has_none_of_the_test_names(test_corpus):
+def test_dev_holds_out_other_meanings_and_codes(test_corpus):
     dev = load_demo_corpus("dev")
-    assert not training_texts(dev) & held_out_names(test_corpus)
     assert set(dev.retrieval["en"]).isdisjoint(test_corpus.retrieval["en"])
-    assert training_texts(test_corpus) & held_out_names(dev)
+    for language in LANGUAGES:
+        assert set(dev.classification[language][0]).isdisjoint(test_corpus.classification[language][0])
 
 
 def test_variants_of_a_held_out_emoji_are_not_trained(corpus):
@@ -122,17 +122,14 @@ def test_equal_english_text_and_only_that_has_an_equal_pair_id(corpus):
     assert all(0 <= pair_id < 2**63 for _, pair_id in both)
 
 
-@pytest.mark.parametrize(("held_out", "size"), [("test", 300), ("dev", 150)])
-def test_retrieval_lists_are_aligned_distinct_and_differ_from_english(held_out, size):
-    retrieval = load_demo_corpus(held_out).retrieval
+def test_retrieval_lists_are_aligned_and_distinct(corpus):
+    retrieval = corpus.retrieval
     by_english = {names["en"]: names for names in emoji_names().values()}
     assert list(retrieval) == ["en", *LANGUAGES]
     for language, names in retrieval.items():
         assert names == [by_english[english][language] for english in retrieval["en"]]
-        assert len({name.casefold() for name in names}) == size
-        assert language == "en" or all(
-            a.casefold() != b.casefold() for a, b in zip(names, retrieval["en"], strict=True)
-        )
+        assert len(names) == 300
+        assert len({name.casefold() for name in names}) >= 295  # a language may have one name for two meanings
 
 
 def test_held_out_emoji_hardly_move_when_emoji_are_added():
@@ -142,37 +139,28 @@ def test_held_out_emoji_hardly_move_when_emoji_are_added():
     assert len(kept) > 250
 
 
-def test_classification_folds_share_no_code(cldr):
-    code_of = {(name, category): code for name, category, code in cldr["en"]}
-    folds = [
-        {code_of[item] for item in zip(*classification_items(cldr, "en", fold), strict=True)}
-        for fold in ("train", "dev", "test")
-    ]
-    assert min(map(len, folds)) > 200
-    assert not (folds[0] & folds[1] or folds[0] & folds[2] or folds[1] & folds[2])
-
-
 def test_classification_texts_have_one_label_and_are_not_english_names(corpus, cldr):
     english = {name.casefold() for name, _, _ in cldr["en"]}
     for language, (texts, labels) in corpus.classification.items():
         assert len(texts) == len(labels) == len(set(texts))
         assert set(labels) == {"territory", "language", "script", "currency"}
         assert max(Counter(labels).values()) <= 120
-        assert language == "en" or english.isdisjoint(text.casefold() for text in texts)
-    assert set(corpus.classification) == {"en", *LANGUAGES}
-    assert set(corpus.classification["en"][0]).isdisjoint(corpus.classification_train[0])
+        assert english.isdisjoint(text.casefold() for text in texts), language
+    assert list(corpus.classification) == list(LANGUAGES)
+    texts, labels = corpus.classification_train
+    assert len(set(texts)) == len(texts) == len(labels) > 800
 
 
 def test_names_of_two_categories_and_names_with_years_are_left_out():
     names = [("Arabic", "language", "ar"), ("arabic", "script", "Arab"), ("Lek (1946–1965)", "currency", "ALK")]
     names += [(f"name {chr(97 + i)}", "language", str(i)) for i in range(20)]
-    texts = [text for fold in ("train", "dev", "test") for text in classification_items({"en": names}, "en", fold)[0]]
+    texts = [text for fold in ("dev", "test") for text in classification_items({"en": names}, "en", fold)[0]]
     assert sorted(texts) == [f"name {chr(97 + i)}" for i in range(20)]
 
 
-def test_messages_use_the_general_plural_form():
+def test_messages_pair_one_with_one_and_many_with_many():
     russian = dict(message_pairs("ru"))
-    assert "%(num)d year" not in russian
+    assert russian["%(num)d year"] == "%(num)d год"
     assert russian["%(num)d years"] == "%(num)d лет"
     assert dict(message_pairs("ja"))["%(num)d years"] == "%(num)d年"
 

@@ -11,10 +11,10 @@ from tests.conftest import encoder_config, make_tokenizer
 from tests.trainers.one_step import SENTENCES
 from tests.trainers.test_trainer import StopAt, arguments
 from xling_align.modeling_xling import InputError, XLingAlignModel
-from xling_align.trainers.data.tokenized import tokenize_texts
+from xling_align.trainers.data.tokenized import join_pairs, tokenize_pairs, tokenize_texts
 from xling_align.trainers.objectives import masked_lm
 from xling_align.trainers.pretrain import pretrain
-from xling_align.trainers.tokenizer import train_tokenizer
+from xling_align.trainers.tokenizer import finer, train_tokenizer
 
 TEXTS = [text for source, target, _ in SENTENCES for text in (source, target)] * 3
 SENTENCE = "the moon rises over the sea and the morning sun warms the 東京 streets"
@@ -57,6 +57,36 @@ def test_lower_case_is_an_option():
         texts, 60, lowercase=True
     ).tokenize("sun")
     assert train_tokenizer(texts, 80).tokenize("SUN") != train_tokenizer(texts, 80).tokenize("sun")
+
+
+def test_finer_pieces_are_pieces_of_the_same_vocabulary():
+    whole = train_tokenizer([SENTENCE] * 3, 120)
+    half, characters = finer(whole, 0.5), finer(whole, 1e-9)
+    assert finer(whole, 1.0)(SENTENCE)["input_ids"] == whole(SENTENCE)["input_ids"]
+    counts = [len(tokenizer(SENTENCE)["input_ids"]) for tokenizer in (whole, half, characters)]
+    assert counts == sorted(set(counts))
+    assert characters.convert_ids_to_tokens(whole("sun")["input_ids"])[1:-1] == whole.tokenize("sun")
+    assert "".join(characters.tokenize("sun")) == "".join(whole.tokenize("sun"))
+    assert characters.unk_token_id not in characters(SENTENCE)["input_ids"]
+    with pytest.raises(InputError, match="byte-pair"):
+        finer(make_tokenizer(), 0.5)
+
+
+def test_joined_pairs_are_all_there():
+    config = XLingAlignModel.from_encoder(encoder_config("bert"), ["en", "de", "fr"]).config
+    rows = [
+        {"source": source, "target": target, "source_language": "en", "target_language": code}
+        for source, target, code in SENTENCES
+    ]
+    parts = [tokenize_pairs(rows[:3], make_tokenizer(), config), tokenize_pairs(rows[3:], make_tokenizer(), config)]
+    joined, whole = join_pairs(parts), tokenize_pairs(rows, make_tokenizer(), config)
+    for name in ("tokens", "ends", "languages", "pair_ids"):
+        assert (getattr(joined, name) == getattr(whole, name)).all()
+
+
+def test_a_vocabulary_too_small_for_the_characters_is_refused():
+    with pytest.raises(InputError, match="different characters and vocab_size is 12"):
+        train_tokenizer([SENTENCE], 12)
 
 
 @pytest.mark.parametrize("texts", [[], ["", "  "]])

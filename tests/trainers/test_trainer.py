@@ -13,7 +13,7 @@ from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from tests.trainers.one_step import SENTENCES
 from xling_align.modeling_xling import InputError, XLingAlignForPreTraining, XLingAlignModel
 from xling_align.trainers import XLingAlignTrainer, XLingAlignTrainingArguments
-from xling_align.trainers.lora import add_adapters
+from xling_align.trainers.adapters import add_adapters
 from xling_align.trainers.objectives import symmetric_infonce
 from xling_align.trainers.trainer import check_same_model, last_complete_checkpoint
 

@@ -2,7 +2,7 @@
 
 import logging
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -88,6 +88,17 @@ class TokenizedPairs(Dataset):
         rows = np.repeat(self.languages.astype(np.int64), np.diff(self.ends, prepend=0))
         flat = np.bincount(rows * vocab_size + self.tokens, minlength=(num_languages + 1) * vocab_size)
         return torch.from_numpy(flat.reshape(num_languages + 1, vocab_size))
+
+
+def join_pairs(parts: Sequence[TokenizedPairs]) -> TokenizedPairs:
+    """Several sets of tokenised pairs as one."""
+    before = np.cumsum([0, *(len(part.tokens) for part in parts[:-1])])
+    return TokenizedPairs(
+        np.concatenate([part.tokens for part in parts]),
+        np.concatenate([part.ends + offset for part, offset in zip(parts, before, strict=True)]),
+        np.concatenate([part.languages for part in parts]),
+        np.concatenate([part.pair_ids for part in parts]),
+    )
 
 
 def tokenize_texts(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> TokenizedTexts:

@@ -1,9 +1,11 @@
-"""Low-rank adapters in the encoder, by peft: train few weights of a large encoder, save it merged."""
+"""What is added to the encoder for training and folded into it in every saved file: LoRA and shared sub-words."""
 
 import torch
 from torch import Tensor, nn
 
 from xling_align.modeling_xling import InputError, XLingAlignModel
+
+from .subwords import SharedSubwords
 
 ADAPTER_FILE = "adapter.safetensors"
 
@@ -27,18 +29,24 @@ def add_adapters(model: XLingAlignModel, lora_rank: int) -> None:
 
 
 def adapter_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The adapters' weights by name; empty without adapters."""
-    return {name: value for name, value in model.state_dict().items() if ".lora_" in name}
+    """The weights that a saved model does not hold as they are, by name; empty without adapters."""
+    tables = [f"{name}." for name, module in model.named_modules() if isinstance(module, SharedSubwords)]
+    return {
+        name: value
+        for name, value in model.state_dict().items()
+        if ".lora_" in name or any(name.startswith(table) for table in tables)
+    }
 
 
 @torch.no_grad()
 def merged_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The weights that the model would have if the adapters were folded into the layers they stand on."""
-    from peft.tuners.lora import LoraLayer
-
-    weights = {name: value for name, value in model.state_dict().items() if ".lora_" not in name}
+    """The weights that the model would have if its adapters were folded into the layers they stand on."""
+    apart = adapter_weights(model)
+    weights = {name: value for name, value in model.state_dict().items() if name not in apart}
     for name, module in model.named_modules():
-        if isinstance(module, LoraLayer):
+        if isinstance(module, SharedSubwords):
+            weights[f"{name}.weight"] = module.folded()
+        elif hasattr(module, "get_delta_weight"):  # a layer of peft's
             key = f"{name}.base_layer.weight"
-            weights[key] = weights[key] + module.get_delta_weight("default")  # pyright: ignore[reportAttributeAccessIssue]
+            weights[key] = weights[key] + module.get_delta_weight("default")  # pyright: ignore[reportCallIssue]
     return {name.replace(".base_layer.", "."): value for name, value in weights.items()}
