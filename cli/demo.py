@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HELP = "align a small encoder on real text in fourteen languages and measure it"
 QUERY = "smiling cat"
 VOCABULARY, MAX_LENGTH = 50_000, 64
-GRANULARITIES = (1.0, 0.5, 0.25, 0.12)  # every pair is seen in larger and in smaller pieces
+SEGMENTATIONS, MERGES_KEPT = 8, 0.8  # every pair is seen in so many segmentations
 ENCODER = {"hidden_size": 256, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 1024}
 PRETRAINING = {"max_steps": 300, "per_device_train_batch_size": 128, "learning_rate": 1e-3}
 ALIGNMENT = {"max_steps": 2200, "per_device_train_batch_size": 256, "learning_rate": 3e-3}
@@ -169,14 +169,14 @@ def align(corpus: "DemoCorpus", root: Path, folder: Path, seed: int) -> None:
     from xling_align.trainers.data.demo_corpus import emoji_names
     from xling_align.trainers.data.tokenized import join_pairs, tokenize_pairs
     from xling_align.trainers.subwords import share_subwords
-    from xling_align.trainers.tokenizer import finer
+    from xling_align.trainers.tokenizer import resegmented
     from xling_align.trainers.trainer import last_complete_checkpoint
 
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(root / "encoder")
     languages = ["en", *corpus.languages]
     model = XLingAlignModel.from_encoder(root / "encoder", languages, pooling="mean")
-    tokenizers = [finer(tokenizer, merges) for merges in GRANULARITIES]
+    tokenizers = [tokenizer, *(resegmented(tokenizer, MERGES_KEPT, seed + row) for row in range(1, SEGMENTATIONS))]
     pairs = join_pairs([tokenize_pairs(corpus.pairs, each, model.config, MAX_LENGTH) for each in tokenizers])
     model.init_language_embeddings(pairs.token_counts(len(languages), len(tokenizer)))
     share_subwords(model, tokenizer)
@@ -285,7 +285,8 @@ def write(stages: Stages, corpus: "DemoCorpus", before: dict, after: dict) -> No
         },
         "model": {
             "vocabulary": VOCABULARY,
-            "granularities": GRANULARITIES,
+            "segmentations": SEGMENTATIONS,
+            "merges kept": MERGES_KEPT,
             **ENCODER,
             "pre-training": PRETRAINING,
             "alignment": ALIGNMENT,

@@ -9,6 +9,7 @@ from xling_align.eval.extras import eval_extra
 from xling_align.eval.tasks.result import TaskResult
 from xling_align.modeling_xling import InputError
 
+STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of which cross-validation on the source language chooses one
 Labelled = tuple[Sequence[str], Sequence[Any]]
 
 
@@ -21,10 +22,10 @@ def run(
 ) -> TaskResult:
     """Train a logistic regression on frozen source-language vectors and score it in every language.
 
-    The vectors are scaled to length 1 and standardised with the statistics of the training vectors alone. The source
-    language is scored on `tests[source]` where given; otherwise on a stratified part of `train` that no classifier
-    sees, the same part in every run. Macro-F1 averages over the labels that occur in the test, so its denominator
-    does not depend on the predictions.
+    The vectors are scaled to length 1; the strength of the regularisation is chosen by cross-validation on the source
+    language's training texts alone. The source language is scored on `tests[source]` where given; otherwise on a
+    stratified part of `train` that no classifier sees, the same part in every run. Macro-F1 averages over the labels
+    that occur in the test, so its denominator does not depend on the predictions.
 
     Args:
         encode: Called as `encode(texts, language=code)`, returns vectors (N, dim); a `TextEncoder` for one.
@@ -61,9 +62,14 @@ def run(
 def _fit(vectors: np.ndarray, labels: np.ndarray) -> Any:
     with eval_extra():
         from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import GridSearchCV
         from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import Normalizer, StandardScaler
-    return make_pipeline(Normalizer(), StandardScaler(), LogisticRegression(max_iter=2000)).fit(vectors, labels)
+        from sklearn.preprocessing import Normalizer
+    folds = int(min(5, *np.unique(labels, return_counts=True)[1]))
+    regression = LogisticRegression(C=STRENGTHS[2], max_iter=2000)
+    if folds > 1:
+        regression = GridSearchCV(regression, {"C": STRENGTHS}, scoring="f1_macro", cv=folds)
+    return make_pipeline(Normalizer(), regression).fit(vectors, labels)
 
 
 def _split(vectors: np.ndarray, labels: np.ndarray, held_out: float) -> list[Any]:
