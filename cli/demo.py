@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 HELP = "align a small encoder on real text in fourteen languages and measure it"
 QUERY = "smiling cat"
 VOCABULARY, MAX_LENGTH = 50_000, 64
-SEGMENTATIONS, MERGES_KEPT = 8, 0.8  # every pair is seen in so many segmentations
-ENCODER = {"hidden_size": 256, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 1024}
+GRANULARITIES = (1.0, 0.5, 0.25, 0.12)  # every pair is seen in larger and in smaller pieces
+ENCODER: dict[str, Any] = {
+    "hidden_size": 256,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "intermediate_size": 1024,
+}
 PRETRAINING = {"max_steps": 300, "per_device_train_batch_size": 128, "learning_rate": 1e-3}
 ALIGNMENT = {"max_steps": 2200, "per_device_train_batch_size": 256, "learning_rate": 3e-3}
 CLOUD = 60  # meanings drawn, in every language
@@ -144,7 +149,7 @@ def train_encoder(corpus: "DemoCorpus", checkpoints: Path, folder: Path, seed: i
     config = BertConfig(
         vocab_size=len(tokenizer),
         max_position_embeddings=MAX_LENGTH + 1,  # one more than the longest text, for the language token
-        pad_token_id=tokenizer.pad_token_id,
+        pad_token_id=tokenizer.get_vocab()["<pad>"],
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         **ENCODER,
@@ -169,14 +174,14 @@ def align(corpus: "DemoCorpus", root: Path, folder: Path, seed: int) -> None:
     from xling_align.trainers.data.demo_corpus import emoji_names
     from xling_align.trainers.data.tokenized import join_pairs, tokenize_pairs
     from xling_align.trainers.subwords import share_subwords
-    from xling_align.trainers.tokenizer import resegmented
+    from xling_align.trainers.tokenizer import finer
     from xling_align.trainers.trainer import last_complete_checkpoint
 
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(root / "encoder")
     languages = ["en", *corpus.languages]
     model = XLingAlignModel.from_encoder(root / "encoder", languages, pooling="mean")
-    tokenizers = [tokenizer, *(resegmented(tokenizer, MERGES_KEPT, seed + row) for row in range(1, SEGMENTATIONS))]
+    tokenizers = [finer(tokenizer, merges) for merges in GRANULARITIES]
     pairs = join_pairs([tokenize_pairs(corpus.pairs, each, model.config, MAX_LENGTH) for each in tokenizers])
     model.init_language_embeddings(pairs.token_counts(len(languages), len(tokenizer)))
     share_subwords(model, tokenizer)
@@ -215,7 +220,8 @@ def measure(encoder: "TextEncoder", corpus: "DemoCorpus", task: str) -> dict:
     if task == "retrieval":
         result = retrieval.run(encoder, corpus.retrieval)
         return {"mean": result.mean, "languages": result.scores, "pooling": encoder.pooling}
-    result = classification.run(encoder, corpus.classification_train, corpus.classification)
+    tests: dict[str, classification.Labelled] = {**corpus.classification}
+    result = classification.run(encoder, corpus.classification_train, tests)
     transfer = result.summary()
     figures = {name: transfer[name] for name in ("source", "gap", "worst_five")}
     return {"mean": result.mean, "languages": result.scores, "pooling": encoder.pooling, **figures}
@@ -242,9 +248,9 @@ def clouds(root: Path, corpus: "DemoCorpus", pooling: str) -> str:
 
     texts = {code: names[:CLOUD] for code, names in corpus.retrieval.items()}
     encoders = text_encoder(root / "encoder", AutoModel, pooling), text_encoder(root / "model", XLingAlignModel, "cls")
-    vectors = [np.concatenate([encoder(names, code) for code, names in texts.items()]) for encoder in encoders]
+    before, after = (np.concatenate([encoder(names, code) for code, names in texts.items()]) for encoder in encoders)
     codes = [code for code, names in texts.items() for _ in names]
-    return language_clouds(*vectors, codes, list(range(CLOUD)) * len(texts))
+    return language_clouds(before, after, codes, list(range(CLOUD)) * len(texts))
 
 
 def write(stages: Stages, corpus: "DemoCorpus", before: dict, after: dict) -> None:
@@ -285,8 +291,7 @@ def write(stages: Stages, corpus: "DemoCorpus", before: dict, after: dict) -> No
         },
         "model": {
             "vocabulary": VOCABULARY,
-            "segmentations": SEGMENTATIONS,
-            "merges kept": MERGES_KEPT,
+            "granularities": GRANULARITIES,
             **ENCODER,
             "pre-training": PRETRAINING,
             "alignment": ALIGNMENT,

@@ -1,7 +1,7 @@
 """`xling export MODEL FOLDER`: a plain encoder with Pooling and Normalize, which needs no trust_remote_code."""
 
 import argparse
-import shutil
+import tempfile
 from pathlib import Path
 
 
@@ -14,26 +14,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Export, and print how far the vectors moved."""
-    from xling_align.cli.models import load_aligned, quiet, read_phrases
+    from xling_align.cli.models import check_languages, load_aligned, quiet, read_phrases
     from xling_align.modeling_xling import InputError, load_tokenizer
 
     quiet()
     folder = Path(args.folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.is_symlink() or folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already and not an empty folder; name a new one")
     model, tokenizer = load_aligned(args.model), load_tokenizer(args.model)
     phrases = Path(args.texts or Path(args.model) / "phrases.tsv")
     texts = read_phrases(phrases) if args.texts or phrases.is_file() else {}
-    for code in texts:
-        model.config.language_id(code)
-    partial = folder.with_name(f"{folder.name}.partial")
+    check_languages(model.config, texts)
+    target = folder.resolve()  # has a name where `folder` is "."
     try:
-        distance = model.export_stock(partial, tokenizer, texts)
-        if folder.is_dir():
-            folder.rmdir()
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as partial:
+            written = Path(partial) / target.name
+            distance = model.export_stock(written, tokenizer, texts)
+            target.mkdir(exist_ok=True)
+            for path in written.iterdir():
+                path.rename(target / path.name)
+    except OSError as error:
+        raise InputError(f"{folder} can't be written ({error.strerror}); name another folder") from error
     print(f"{folder} loads with SentenceTransformer({str(folder)!r}), no flag needed")
     if distance["texts"]:
         print(

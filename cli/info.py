@@ -13,18 +13,21 @@ def run(args: argparse.Namespace) -> None:
     """Print one line per fact."""
     from xling_align.cli.models import load_config, quiet
     from xling_align.modeling_xling import XLingAlignConfig
+    from xling_align.modeling_xling.modeling_xling import longest_text
 
     quiet()
     config = load_config(args.model)
     aligned = isinstance(config, XLingAlignConfig)
     encoder = config.encoder_config if aligned else config
+    model = empty_model(config)
+    longest = longest_text(model, "none") if not aligned else model.config.max_position_embeddings
     facts = {
         "model": args.model,
         "kind": "aligned by xling-align" if aligned else "plain encoder",
         "encoder": f"{encoder.model_type}, {encoder.num_hidden_layers} layers x {encoder.hidden_size}",
         "vocabulary": f"{encoder.vocab_size:,}",
-        "parameters": parameters(config),
-        "longest text": f"{config.max_position_embeddings} tokens",
+        "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+        "longest text": f"{longest} tokens" if longest else "any length",
     }
     if aligned:
         facts |= {
@@ -45,11 +48,10 @@ def loaders(folder: Path) -> list[str]:
     return ["sentence-transformers"] if (folder / "modules.json").is_file() else []
 
 
-def parameters(config) -> str:
-    """Number of parameters of the base model, counted without memory for them."""
+def empty_model(config):
+    """The base model without memory for its parameters, to count them."""
     import torch
     from transformers import AutoModel
 
     with torch.device("meta"):
-        model = AutoModel.from_config(config)
-    return f"{sum(parameter.numel() for parameter in model.parameters()):,}"
+        return AutoModel.from_config(config)

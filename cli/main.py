@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import importlib
+import os
 import sys
 from importlib.metadata import version
 from typing import NoReturn
@@ -26,7 +27,7 @@ class Parser(argparse.ArgumentParser):
 
 def fail(message: str) -> int:
     """Print one line on standard error; the exit code for bad input is returned."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
     return 2
 
 
@@ -46,25 +47,32 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for bad input, 130 when interrupted.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0] in ("-h", "--help"):
-        print(overview())
-        return 0
-    if argv[0] == "--version":
-        print(f"xling-align {version('xling-align')}")
-        return 0
-    if argv[0] not in COMMANDS:
-        close = difflib.get_close_matches(argv[0], COMMANDS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        return fail(f"xling has no command {argv[0]!r}{hint} (commands: {', '.join(COMMANDS)})")
     try:
-        run(argv[0], argv[1:])
+        try:
+            code = dispatch(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader went away; nobody is left to tell
+    except BrokenPipeError:  # the reader went away; what is still buffered must not fail again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    return code
+
+
+def dispatch(argv: list[str]) -> int:
+    """Answer `--help` and `--version`, or run the sub-command that is named first."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(overview())
+    elif argv[0] == "--version":
+        print(f"xling-align {version('xling-align')}")
+    elif argv[0] in COMMANDS:
+        run(argv[0], argv[1:])
+    else:
+        close = difflib.get_close_matches(argv[0], COMMANDS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return fail(f"xling has no command {argv[0]!r}{hint} (commands: {', '.join(COMMANDS)})")
     return 0
 
 

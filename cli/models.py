@@ -2,12 +2,15 @@
 
 import logging
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from xling_align.eval.encoding import TextEncoder
-    from xling_align.modeling_xling import XLingAlignModel
+    from xling_align.modeling_xling import XLingAlignConfig, XLingAlignModel
 
 
 def quiet() -> None:
@@ -30,18 +33,52 @@ def load_config(model: str):
         The config.
 
     Raises:
-        InputError: There is no such model.
+        InputError: There is no such model, or it is no text encoder.
     """
     from transformers import AutoConfig
 
     from xling_align.modeling_xling import InputError
 
     try:
-        return AutoConfig.from_pretrained(model)
+        config = AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{model!r} is neither a model folder (config.json) nor a Hub id that can be loaded: {first_line(error)}"
         ) from error
+    if config.is_encoder_decoder or not hasattr(config, "vocab_size"):
+        raise InputError(f"{model!r} is a {config.model_type} model and not a text encoder")
+    return config
+
+
+def load_weights(kind: Any, model: str) -> "PreTrainedModel":
+    """A model with all of its weights.
+
+    Args:
+        kind: Its class, or an Auto class.
+        model: Folder or Hub id.
+
+    Returns:
+        The model, in eval mode, on a GPU where there is one.
+
+    Raises:
+        InputError: The weights can't be read, don't fit the config, or are not all there.
+    """
+    import torch
+    from safetensors import SafetensorError
+
+    from xling_align.modeling_xling import InputError
+
+    try:
+        loaded, report = kind.from_pretrained(model, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        misfit = "they don't fit its config.json" if "mismatched" in str(error) else first_line(error)
+        raise InputError(f"the weights of {model!r} can't be loaded: {misfit}") from error
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))  # made up, never used
+    if missing:
+        raise InputError(
+            f"the weights of {model!r} are incomplete: {len(missing)} are missing ({missing[0]}, ...); save it again"
+        )
+    return loaded.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_aligned(model: str) -> "XLingAlignModel":
@@ -51,7 +88,7 @@ def load_aligned(model: str) -> "XLingAlignModel":
         model: Folder or Hub id.
 
     Returns:
-        The model, in eval mode.
+        The model, as `load_weights` gives it.
 
     Raises:
         InputError: There is no such model, or it is not one of ours.
@@ -60,20 +97,36 @@ def load_aligned(model: str) -> "XLingAlignModel":
 
     if not isinstance(load_config(model), XLingAlignConfig):
         raise InputError(f"{model!r} is a plain encoder and not a model that xling-align saved")
-    try:
-        return XLingAlignModel.from_pretrained(model).eval()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"the weights of {model!r} can't be loaded: {first_line(error)}") from error
+    return load_weights(XLingAlignModel, model)  # pyright: ignore[reportReturnType]
 
 
 def text_encoder(model: str) -> "TextEncoder":
     """Any model, ready to encode: ours with language and fusion, another by the mean of its tokens."""
+    from transformers import AutoModel
+
     from xling_align.eval.encoding import TextEncoder
     from xling_align.modeling_xling import XLingAlignConfig, load_tokenizer
 
-    if isinstance(load_config(model), XLingAlignConfig):
-        return TextEncoder(load_aligned(model), load_tokenizer(model), "cls", normalize=True)
-    return TextEncoder.from_folder(model, pooling="mean", normalize=True)
+    pooling = "cls" if isinstance(load_config(model), XLingAlignConfig) else "mean"
+    return TextEncoder(load_weights(AutoModel, model), load_tokenizer(model), pooling, normalize=True)
+
+
+def check_languages(config: "XLingAlignConfig", codes: Iterable[str]) -> None:
+    """Refuse languages that a model does not know.
+
+    Args:
+        config: The model's.
+        codes: Language codes.
+
+    Raises:
+        InputError: One of them is unknown.
+    """
+    from xling_align.modeling_xling import InputError, nearest
+
+    for code in codes:
+        if code not in config.languages:
+            known = f"{len(config.languages)} languages ({', '.join(config.languages)})"
+            raise InputError(f"language {code!r} is not one of this model's {known}{nearest(code, config.languages)}")
 
 
 def read_phrases(path: Path) -> dict[str, list[str]]:
@@ -91,7 +144,7 @@ def read_phrases(path: Path) -> dict[str, list[str]]:
     from xling_align.modeling_xling import InputError
 
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise InputError(
             f"{path} can't be read ({error.strerror}); give --texts a file of language<TAB>text"

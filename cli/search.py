@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the nearest phrases, language by language."""
-    from xling_align.cli.models import quiet, read_phrases, text_encoder
+    from xling_align.cli.models import check_languages, quiet, read_phrases, text_encoder
     from xling_align.modeling_xling import InputError, XLingAlignConfig
 
     quiet()
@@ -26,10 +26,12 @@ def run(args: argparse.Namespace) -> None:
     encoder = text_encoder(args.model)
     phrases = read_phrases(Path(args.texts or Path(args.model) / "phrases.tsv"))
     config = encoder.model.config
-    aligned = isinstance(config, XLingAlignConfig)
-    language = args.language or (config.source_language if aligned else None)
-    for code in [language, *phrases] if aligned else []:
-        config.language_id(code)
+    language = args.language
+    if isinstance(config, XLingAlignConfig):
+        language = language or config.source_language
+        check_languages(config, [language, *phrases])
+    if not phrases.keys() - {language}:
+        raise InputError(f"all texts to search are in {language!r}; give --texts a file with other languages as well")
     query = encoder([args.text], language)[0]  # (dim,)
     for code, texts in phrases.items():
         if code == language:

@@ -8,8 +8,10 @@ import logging
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import psutil
+from safetensors import SafetensorError
 from transformers import AutoConfig, set_seed
 
 from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
@@ -70,7 +72,7 @@ def load_model(arguments: ModelArguments, languages: list[str], source_language:
         The model.
 
     Raises:
-        InputError: No encoder was named, or a saved model lacks a language.
+        InputError: No encoder was named, its weights can't be read, or a saved model lacks a language or weights.
     """
     if not arguments.encoder:
         raise InputError("there is no encoder; give --encoder with a folder or a Hub id, such as xlm-roberta-base")
@@ -79,12 +81,22 @@ def load_model(arguments: ModelArguments, languages: list[str], source_language:
         ours = isinstance(AutoConfig.from_pretrained(arguments.encoder), XLingAlignConfig)
     except (OSError, ValueError):
         ours = False  # from_encoder says what is wrong
-    if ours:
-        model = XLingAlignModel.from_pretrained(arguments.encoder, **wrapping)
-        for code in languages:
-            model.config.language_id(code)
-        return model
-    return XLingAlignModel.from_encoder(arguments.encoder, languages, source_language=source_language, **wrapping)
+    try:
+        if not ours:
+            wrapping["source_language"] = source_language
+            return XLingAlignModel.from_encoder(arguments.encoder, languages, **wrapping)
+        model, report = XLingAlignModel.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
+            arguments.encoder, output_loading_info=True, **wrapping
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"the weights of {arguments.encoder!r} can't be loaded: {reason}") from error
+    missing = sorted(name for name in report["missing_keys"] if name.startswith("encoder."))
+    if missing:  # other parts may be new: a projection, say
+        raise InputError(f"{arguments.encoder!r} lacks {len(missing)} weights of its encoder ({missing[0]}, ...)")
+    for code in languages:
+        model.config.language_id(code)
+    return model
 
 
 def asked_processes() -> int | None:
@@ -114,14 +126,16 @@ def tell_processes() -> None:
 def check_writable(folder: str) -> None:
     """Create the output folder before any work is done.
 
+    Args:
+        folder: The folder.
+
     Raises:
         InputError: It can't be written.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        probe = Path(folder) / ".writable"
-        probe.touch()
-        probe.unlink()
+        with TemporaryFile(dir=folder):  # each process has its own
+            pass
     except OSError as error:
         raise InputError(f"--output_dir {folder} can't be written ({error.strerror}); name another folder") from error
 
@@ -152,13 +166,18 @@ def main(argv: list[str] | None = None) -> None:
         share_subwords(model, tokenizer)
     if model_arguments.lora_rank:
         add_adapters(model, model_arguments.lora_rank)
-    trainer = XLingAlignTrainer(model, args, tokenized, processing_class=tokenizer)
+    try:
+        trainer = XLingAlignTrainer(model, args, tokenized, processing_class=tokenizer)
+    except ValueError as error:  # also of Trainer, about arguments that ask for what is not there
+        raise InputError(" ".join(str(error).split())) from error
     checkpoint = args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir)
     if checkpoint:
         logger.info("going on from %s", checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
     logger.info("saved to %s", args.output_dir)
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()  # a process that leaves its group open may abort on its way out
 
 
 if __name__ == "__main__":

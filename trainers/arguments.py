@@ -20,6 +20,21 @@ def has_fast_bf16() -> bool:
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
+def check_at_least(least: float, **values: float | None) -> None:
+    """Refuse arguments that are too small.
+
+    Args:
+        least: Smallest accepted value.
+        **values: Arguments by name; those that are None were not given.
+
+    Raises:
+        InputError: One of them is smaller, or not a number.
+    """
+    for name, value in values.items():
+        if value is not None and not value >= least:
+            raise InputError(f"--{name} is {value}; it must be at least {least}")
+
+
 @dataclass
 class ModelArguments:
     """Which encoder, and how it is wrapped.
@@ -50,6 +65,9 @@ class ModelArguments:
     share_subwords: bool = False
     freeze_embeddings: bool = False
     lora_rank: int = 0
+
+    def __post_init__(self):
+        check_at_least(0, lora_rank=self.lora_rank, projection_dim=self.projection_dim)
 
 
 @dataclass
@@ -114,8 +132,10 @@ class XLingAlignTrainingArguments(TrainingArguments):
             self.use_cpu = True
         if self.row_groups is None:
             self.row_groups = 2 if self.use_cpu else 1
-        if self.row_groups < 1:
-            raise InputError(f"row_groups is {self.row_groups}; it must be at least 1")
+        check_at_least(1, row_groups=self.row_groups)
+        check_at_least(3, max_length=self.max_length)  # a word between the first and the last token
+        check_at_least(1e-4, tau=self.tau)
+        check_at_least(0, learning_rate=self.learning_rate, embedding_learning_rate=self.embedding_learning_rate)
         if self.bf16 is None:
             self.bf16 = has_fast_bf16() and not self.fp16
         super().__post_init__()
@@ -123,6 +143,12 @@ class XLingAlignTrainingArguments(TrainingArguments):
 
 def recipe_path(recipe: str) -> Path:
     """Path of a recipe file, or of a packaged recipe by its name.
+
+    Args:
+        recipe: A path, or a name such as `default`.
+
+    Returns:
+        The path.
 
     Raises:
         InputError: There is none.
@@ -137,6 +163,12 @@ def recipe_path(recipe: str) -> Path:
 
 def recipe_flags(path: Path) -> list[str]:
     """A recipe's keys and values as flags, so that one parser reads and checks both.
+
+    Args:
+        path: The recipe.
+
+    Returns:
+        `--key value` words.
 
     Raises:
         InputError: The file is not a YAML mapping.
@@ -175,7 +207,8 @@ def parse(argv: list[str] | None, *classes, program: str) -> tuple:
         One instance of each class.
 
     Raises:
-        InputError: An unknown key or flag (the nearest is named), or a value of the wrong type.
+        InputError: An unknown key or flag (the nearest is named), a value of the wrong type, or values that
+            exclude each other.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = RecipeParser(
@@ -189,7 +222,15 @@ def parse(argv: list[str] | None, *classes, program: str) -> tuple:
             name = flag.removeprefix("--").removeprefix("no_").split("=")[0]
             if flag.startswith("--") and name not in known and flag != "--help":
                 raise InputError(f"unknown key {name!r} in {origin}{nearest(name, sorted(known))}")
-    return parser.parse_args_into_dataclasses([flag for flags, _ in origins for flag in flags])
+    try:
+        *parsed, rest = parser.parse_args_into_dataclasses(
+            [flag for flags, _ in origins for flag in flags], return_remaining_strings=True
+        )
+    except (ValueError, ImportError) as error:  # of TrainingArguments, which checks what goes together
+        raise InputError(" ".join(str(error).split())) from error
+    if rest:
+        raise InputError(f"{rest[0]!r} belongs to no flag; give one RECIPE.yaml first and then --flag value ...")
+    return tuple(parsed)
 
 
 def one_line_errors(main):
@@ -199,7 +240,7 @@ def one_line_errors(main):
     def wrapped(argv: list[str] | None = None):
         try:
             return main(argv)
-        except InputError as error:
+        except (InputError, FloatingPointError) as error:  # a loss that is not finite comes from the settings
             print(f"error: {error}", file=sys.stderr)  # noqa: T201
             raise SystemExit(2) from None
 

@@ -51,7 +51,7 @@ class MaskedLMTrainer(XLingAlignTrainer):
         visible, labels = self.masker.torch_mask_tokens(words.clone(), special_tokens_mask=special)
         masked = labels != -100
         output = model(visible, inputs["attention_mask"], lm_positions=masked, fuse_words=False)
-        loss = masked_lm(output.lm_states, self.model.get_output_embeddings().weight, words[masked])
+        loss = masked_lm(output.lm_states, self.base.get_input_embeddings().weight, words[masked])  # tied
         return (loss, output) if return_outputs else loss
 
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -62,14 +63,14 @@ class XLingAlignTrainer(Trainer):
         self,
         model: XLingAlignPreTrainedModel,
         args: XLingAlignTrainingArguments,
-        train_dataset: Iterable | TokenizedPairs | None = None,
-        eval_dataset: Iterable | TokenizedPairs | None = None,
+        train_dataset: Iterable | TokenizedPairs | TokenizedTexts | None = None,
+        eval_dataset: Iterable | TokenizedPairs | TokenizedTexts | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         **kwargs,
     ):
         if processing_class is None:
             raise InputError("the trainer needs the tokenizer; give processing_class=tokenizer")
-        self.base = getattr(model, "xling", model)
+        self.base = getattr(model, "xling", model)  # pyright: ignore[reportAttributeAccessIssue]
         self.language_means = LanguageMeans()
         limit_tokenizer(processing_class, model.config)
 
@@ -109,7 +110,7 @@ class XLingAlignTrainer(Trainer):
     def _get_eval_sampler(self, eval_dataset: TokenizedPairs):  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._sampler(eval_dataset, min(self.args.eval_batch_size, len(eval_dataset)), 0)
 
-    def create_optimizer(self, model=None):
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Make the optimiser, the word embeddings in a group of their own if they have their own learning rate.
 
         Args:
@@ -175,7 +176,8 @@ class XLingAlignTrainer(Trainer):
         back = torch.cat(parts).argsort()
         names = ("pooler_output", "projection", "language_ids", "language_state")
         kept = [name for name in names if name in outputs[0]]
-        return XLingAlignOutput(**{name: torch.cat([output[name] for output in outputs])[back] for name in kept})
+        joined: dict[str, Any] = {name: torch.cat([output[name] for output in outputs])[back] for name in kept}
+        return XLingAlignOutput(**joined)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict, return_outputs: bool = False, num_items_in_batch: Tensor | None = None
@@ -204,7 +206,7 @@ class XLingAlignTrainer(Trainer):
             )
         if model.training:
             rows = len(self.model.config.languages) + 1
-            self.language_means.add(output.language_ids, output.language_state, rows)
+            self.language_means.add(output["language_ids"], output["language_state"], rows)
         return (loss, output) if return_outputs else loss
 
     @torch.no_grad()

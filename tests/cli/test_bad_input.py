@@ -1,9 +1,11 @@
 """Bad input to any command: one line that says what is wrong, exit code 2, and nothing half-written."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
@@ -26,6 +28,22 @@ def inputs(tmp_path_factory) -> Path:
     XLingAlignModel(XLingAlignModel.from_encoder(encoder.config, LANGUAGES).config).save_pretrained(
         root / "model", tokenizer=make_tokenizer()
     )
+    for name in ("encoder", "model"):
+        weights = load_file(root / name / "model.safetensors")
+        half = {key: weights[key] for key in sorted(weights)[: len(weights) // 2]}
+        for damage in ("half", "cut", "none", "misfit"):
+            shutil.copytree(root / name, root / f"{name}-{damage}")
+        save_file(half, root / f"{name}-half" / "model.safetensors", {"format": "pt"})
+        (root / f"{name}-cut" / "model.safetensors").write_bytes(
+            (root / name / "model.safetensors").read_bytes()[:5000]
+        )
+        (root / f"{name}-none" / "model.safetensors").unlink()
+        config = (root / name / "config.json").read_text()
+        (root / f"{name}-misfit" / "config.json").write_text(
+            config.replace('"intermediate_size": 48', '"intermediate_size": 40')
+        )
+    (root / "picture").mkdir()
+    (root / "picture" / "config.json").write_text('{"model_type": "vit"}')
     (root / "not-an-encoder").mkdir()
     (root / "good.tsv").write_text(GOOD, encoding="utf-8")
     (root / "empty.tsv").write_text("")
@@ -37,6 +55,8 @@ def inputs(tmp_path_factory) -> Path:
     (root / "list.yaml").write_text("- a\n- b\n")
     (root / "broken.yaml").write_text("tau: [0.1\n")
     (root / "phrases.tsv").write_text("de guten morgen\n")
+    (root / "english.tsv").write_text("en\tsun\nen\tmoon\n")
+    (root / "sun.tsv").write_text("en\tsun\nde\tsonne\n")
     (root / "polish.tsv").write_text("pl\tdzień dobry\n", encoding="utf-8")
     other = root / "other-run" / "checkpoint-5"
     config = encoder_config("bert")
@@ -76,6 +96,22 @@ CASES = {
     "no such encoder": (PAIRS.replace("{encoder}", "{none}"), ["none", "encoder"]),
     "not an encoder": (PAIRS.replace("{encoder}", "{not-an-encoder}"), ["not-an-encoder"]),
     "encoder without tokenizer": (PAIRS.replace("{encoder}", "{no-tokenizer}"), ["no-tokenizer", "tokenizer"]),
+    "encoder with cut weights": (PAIRS.replace("{encoder}", "{encoder-cut}"), ["encoder-cut", "can't be loaded"]),
+    "encoder without weights": (PAIRS.replace("{encoder}", "{encoder-none}"), ["encoder-none", "model.safetensors"]),
+    "encoder of another size": (PAIRS.replace("{encoder}", "{encoder-misfit}"), ["encoder-misfit"]),
+    "model with cut weights": (PAIRS.replace("{encoder}", "{model-cut}"), ["model-cut", "can't be loaded"]),
+    "model without weights": (PAIRS.replace("{encoder}", "{model-none}"), ["model-none", "model.safetensors"]),
+    "model that lacks weights": (PAIRS.replace("{encoder}", "{model-half}"), ["model-half", "lacks", "encoder."]),
+    "temperature of nothing": (f"{PAIRS} --tau 0", ["--tau", "0.0001"]),
+    "no room for words": (f"{PAIRS} --max_length 2", ["--max_length", "3"]),
+    "learning rate below nothing": (f"{PAIRS} --learning_rate -1", ["--learning_rate", "-1"]),
+    "flags that exclude each other": (f"{PAIRS} --fp16 true --bf16 true", ["fp16", "bf16"]),
+    "evaluation without data": (f"{PAIRS} --eval_strategy steps", ["eval_strategy", "eval_dataset"]),
+    "two recipes": (
+        PAIRS.replace("align", "align {typo.yaml}", 1).replace("{typo.yaml}", "default extra"),
+        ["'extra'"],
+    ),
+    "loss that is not finite": (f"{PAIRS} --tau 1e-4 --learning_rate 1e38 --max_steps 9", ["loss", "--learning_rate"]),
     "unknown language of a model": (
         PAIRS.replace("{encoder}", "{model}").replace("_language de", "_language pl"),
         ["'pl'", "en, de, fr"],
@@ -84,6 +120,13 @@ CASES = {
     "another model's checkpoint": (PAIRS.replace("{out}", "{other-run}"), ["checkpoint-5", "another model"]),
     "no checkpoint there": (f"{PAIRS} --resume_from_checkpoint {{none}}", ["none", "no checkpoint"]),
     "info on nothing": ("info {none}", ["none", "config.json"]),
+    "info on no text encoder": ("info {picture}", ["picture", "vit", "text encoder"]),
+    "search with cut weights": ("search {model-cut} sun --texts {sun.tsv}", ["model-cut", "can't be loaded"]),
+    "search without weights": ("search {encoder-none} sun --texts {sun.tsv}", ["encoder-none", "model.safetensors"]),
+    "search in another size": ("search {model-misfit} sun --texts {sun.tsv}", ["model-misfit", "fit", "config.json"]),
+    "search with half a model": ("search {model-half} sun --texts {sun.tsv}", ["model-half", "incomplete"]),
+    "search with half an encoder": ("search {encoder-half} sun --texts {sun.tsv}", ["encoder-half", "incomplete"]),
+    "search without another language": ("search {model} sun --texts {english.tsv}", ["'en'", "--texts"]),
     "search without text": ("search {model} ''", ["no text"]),
     "search without phrases": ("search {model} sun", ["phrases.tsv", "language<TAB>text"]),
     "search in a bad file": ("search {model} sun --texts {phrases.tsv}", ["phrases.tsv, line 1"]),
@@ -91,6 +134,7 @@ CASES = {
     "search among unknown languages": ("search {model} sun --texts {polish.tsv}", ["'pl'", "en, de, fr"]),
     "search for nothing": ("search {model} sun --top 0 --texts {polish.tsv}", ["--top"]),
     "export of a plain encoder": ("export {encoder} {out}", ["plain encoder"]),
+    "export of half a model": ("export {model-half} {out}", ["model-half", "incomplete"]),
     "export over something": ("export {model} {encoder}", ["encoder", "new one"]),
     "export below a file": ("export {model} {good.tsv}/stock", ["good.tsv", "can't be written"]),
     "demo below a file": ("demo --output_dir {good.tsv}/demo", ["good.tsv/demo", "can't be written"]),

@@ -14,7 +14,7 @@ from xling_align.trainers.trainer import XLingAlignTrainer
 @pytest.fixture
 def few_steps(monkeypatch):
     monkeypatch.setattr(demo, "VOCABULARY", 8000)
-    monkeypatch.setattr(demo, "SEGMENTATIONS", 2)
+    monkeypatch.setattr(demo, "GRANULARITIES", (1.0, 0.5))
     monkeypatch.setattr(demo, "CLOUD", 5)
     monkeypatch.setattr(demo, "ENCODER", {**demo.ENCODER, "hidden_size": 32, "intermediate_size": 32})
     for name in ("PRETRAINING", "ALIGNMENT"):

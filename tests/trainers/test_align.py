@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from safetensors.torch import load_file
 
+from xling_align.modeling_xling import InputError
 from xling_align.trainers import align
 
 WORDS = ["morning", "night", "day", "sun", "moon", "red", "green", "blue"]
@@ -81,6 +83,17 @@ class Launcher:
 
     def cmdline(self) -> list[str]:
         return list(self.words)
+
+
+def test_processes_that_check_one_folder_do_not_disturb_each_other(tmp_path):
+    folder = tmp_path / "out"
+    with ThreadPoolExecutor(8) as threads:
+        for check in [threads.submit(align.check_writable, str(folder)) for _ in range(2000)]:
+            check.result()
+    assert not list(folder.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="can't be written"):
+        align.check_writable(str(tmp_path / "file" / "out"))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from xling_align.modeling_xling import InputError, XLingAlignModel
 from xling_align.trainers.data.tokenized import join_pairs, tokenize_pairs, tokenize_texts
 from xling_align.trainers.objectives import masked_lm
 from xling_align.trainers.pretrain import pretrain
-from xling_align.trainers.tokenizer import resegmented, train_tokenizer
+from xling_align.trainers.tokenizer import finer, train_tokenizer
 
 TEXTS = [text for source, target, _ in SENTENCES for text in (source, target)] * 3
 SENTENCE = "the moon rises over the sea and the morning sun warms the 東京 streets"
@@ -59,18 +59,17 @@ def test_lower_case_is_an_option():
     assert train_tokenizer(texts, 80).tokenize("SUN") != train_tokenizer(texts, 80).tokenize("sun")
 
 
-def test_other_segmentations_have_the_same_vocabulary():
+def test_finer_pieces_are_pieces_of_the_same_vocabulary():
     whole = train_tokenizer([SENTENCE] * 3, 120)
-    some, characters = resegmented(whole, 0.7, seed=1), resegmented(whole, 0.0, seed=1)
-    assert resegmented(whole, 1.0, seed=1)(SENTENCE)["input_ids"] == whole(SENTENCE)["input_ids"]
-    counts = [len(tokenizer(SENTENCE)["input_ids"]) for tokenizer in (whole, some, characters)]
+    half, characters = finer(whole, 0.5), finer(whole, 1e-9)
+    assert finer(whole, 1.0)(SENTENCE)["input_ids"] == whole(SENTENCE)["input_ids"]
+    counts = [len(tokenizer(SENTENCE)["input_ids"]) for tokenizer in (whole, half, characters)]
     assert counts == sorted(set(counts))
-    assert resegmented(whole, 0.7, seed=1)(SENTENCE)["input_ids"] == some(SENTENCE)["input_ids"]
-    assert resegmented(whole, 0.7, seed=2)(SENTENCE)["input_ids"] != some(SENTENCE)["input_ids"]
-    assert some.get_vocab() == whole.get_vocab()
-    assert "".join(some.tokenize("sun")) == "".join(characters.tokenize("sun")) == "".join(whole.tokenize("sun"))
+    assert characters.convert_ids_to_tokens(whole("sun")["input_ids"])[1:-1] == whole.tokenize("sun")
+    assert "".join(characters.tokenize("sun")) == "".join(whole.tokenize("sun"))
+    assert characters.unk_token_id not in characters(SENTENCE)["input_ids"]
     with pytest.raises(InputError, match="byte-pair"):
-        resegmented(make_tokenizer(), 0.5, seed=0)
+        finer(make_tokenizer(), 0.5)
 
 
 def test_joined_pairs_are_all_there():
