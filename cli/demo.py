@@ -23,8 +23,20 @@ ENCODER: dict[str, Any] = {
     "num_attention_heads": 4,
     "intermediate_size": 1024,
 }
-PRETRAINING = {"max_steps": 300, "per_device_train_batch_size": 128, "learning_rate": 1e-3}
-ALIGNMENT = {"max_steps": 2200, "per_device_train_batch_size": 256, "learning_rate": 3e-3}
+PRETRAINING: dict[str, Any] = {
+    "max_steps": 300,
+    "per_device_train_batch_size": 128,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.01,
+}
+ALIGNMENT: dict[str, Any] = {
+    "max_steps": 700,
+    "per_device_train_batch_size": 512,
+    "learning_rate": 3e-4,
+    "embedding_learning_rate": 3e-3,
+    "weight_decay": 1.0,
+    "tau": 0.1,
+}
 CLOUD = 60  # meanings drawn, in every language
 
 
@@ -110,7 +122,7 @@ def training_arguments(folder: Path, seed: int, settings: dict):
     Args:
         folder: Where checkpoints go.
         seed: Seed of all that is random.
-        settings: Steps, batch size and learning rate.
+        settings: Steps, batch size, learning rates and the like.
 
     Returns:
         `XLingAlignTrainingArguments`.
@@ -122,7 +134,6 @@ def training_arguments(folder: Path, seed: int, settings: dict):
         seed=seed,
         max_length=MAX_LENGTH,
         lr_scheduler_type="cosine",
-        weight_decay=0.01,
         save_steps=100,
         save_total_limit=1,
         **settings,

@@ -58,16 +58,16 @@ class LanguageDiscriminator(nn.Module):
 
 
 class MaskedLMHead(nn.Module):
-    """Transform and decoder over the vocabulary; the decoder shares the word embeddings and has no bias (ours).
+    """Transform and decoder over the vocabulary; the decoder shares the word embeddings.
 
-    Without a bias there is nothing that could fall out of step when the vocabulary is resized.
+    The bias holds how frequent each token is, which otherwise the embeddings must.
     """
 
     def __init__(self, hidden_size: int, embedding_dim: int, vocab_size: int):
         super().__init__()
         self.dense = nn.Linear(hidden_size, embedding_dim)
         self.norm = nn.LayerNorm(embedding_dim)
-        self.decoder = nn.Linear(embedding_dim, vocab_size, bias=False)
+        self.decoder = nn.Linear(embedding_dim, vocab_size)
 
     def transform(self, hidden: Tensor) -> Tensor:
         """States (..., dim) ready for the decoder (..., embedding_dim)."""

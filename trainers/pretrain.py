@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import (
@@ -21,7 +22,7 @@ from .trainer import XLingAlignTrainer, last_complete_checkpoint
 
 
 class MaskedLMTrainer(XLingAlignTrainer):
-    """Trains `XLingAlignForPreTraining` to restore masked tokens of single texts (eq. 12)."""
+    """Trains `XLingAlignForPreTraining` to restore masked tokens of single texts (eq. 12), by Coupled Adam."""
 
     unused = ("word_fusion", "sentence_fusion", "language", "projection", "discriminator")
 
@@ -29,6 +30,29 @@ class MaskedLMTrainer(XLingAlignTrainer):
         self.masker = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
         self.special = torch.tensor(tokenizer.all_special_ids)
         return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Make the optimiser; the word embeddings' second moments are one and the same for all words.
+
+        Otherwise Adam moves all rare words in one direction, step by step, until all embeddings share it: Coupled
+        Adam (Stollenwerk and Stollenwerk 2025, Better Embeddings with Coupled Adam).
+
+        Args:
+            model: As `Trainer.create_optimizer`.
+
+        Returns:
+            The optimiser.
+        """
+        optimizer = super().create_optimizer(model)
+        words = self.base.get_input_embeddings().weight
+
+        @torch.no_grad()
+        def couple(*_):
+            moments = optimizer.state[words]["exp_avg_sq"]
+            moments.copy_(moments.mean(0, keepdim=True).expand_as(moments))
+
+        optimizer.register_step_post_hook(couple)
+        return optimizer
 
     def compute_loss(
         self, model: nn.Module, inputs: dict, return_outputs: bool = False, num_items_in_batch: Tensor | None = None
@@ -51,7 +75,7 @@ class MaskedLMTrainer(XLingAlignTrainer):
         visible, labels = self.masker.torch_mask_tokens(words.clone(), special_tokens_mask=special)
         masked = labels != -100
         output = model(visible, inputs["attention_mask"], lm_positions=masked, fuse_words=False)
-        loss = masked_lm(output.lm_states, self.base.get_input_embeddings().weight, words[masked])  # tied
+        loss = masked_lm(output.lm_states, self.model.lm_head.decoder, words[masked])  # pyright: ignore
         return (loss, output) if return_outputs else loss
 
 
@@ -76,7 +100,15 @@ def pretrain(
     torch.manual_seed(args.seed)
     config = XLingAlignConfig(encoder_config=encoder, language_token="none", fusion_context="none")
     model = XLingAlignForPreTraining(config)
+    start_at_frequencies(model.lm_head.decoder.bias, texts)
     trainer = MaskedLMTrainer(model, args, texts, processing_class=tokenizer, callbacks=callbacks)
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(args.output_dir))
     tokenizer.save_pretrained(folder)
     model.xling.encoder.save_pretrained(folder)
+
+
+@torch.no_grad()
+def start_at_frequencies(bias: Tensor, texts: TokenizedTexts) -> None:
+    """Start the decoder's bias (vocab,) at the log of each token's share, so that nothing else has to learn it."""
+    counts = torch.from_numpy(np.bincount(texts.tokens, minlength=len(bias)) + 1)
+    bias.copy_((counts / counts.sum()).log())

@@ -1,23 +1,41 @@
 """Word embeddings that share what their spellings share, while they are trained (ours)."""
 
 from collections import Counter
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from xling_align.modeling_xling import XLingAlignModel
+from xling_align.modeling_xling import InputError, XLingAlignModel
 
 LONGEST = 5  # characters of an n-gram
 
 
-def ngrams(piece: str) -> list[str]:
-    """The distinct character n-grams inside a piece, itself left out.
+def romanized(piece: str) -> str:
+    """A piece in Latin letters without accents, lower case; its mark of a leading space stays.
 
-    >>> ngrams("▁go")
-    ['g', 'go', 'o', '▁', '▁g']
+    >>> romanized("▁Кенгуру")
+    '▁kenguru'
     """
-    parts = {piece[start : start + size] for size in range(1, LONGEST + 1) for start in range(len(piece) - size + 1)}
+    from anyascii import anyascii
+
+    return "▁".join(anyascii(part).lower() for part in piece.split("▁"))
+
+
+def ngrams(piece: str) -> list[str]:
+    """The distinct character n-grams of a piece as it is written and as it is romanised, itself left out.
+
+    >>> ngrams("▁до")
+    ['d', 'do', 'o', '▁', '▁d', '▁do', '▁д', 'д', 'до', 'о']
+    """
+    spellings = {piece, romanized(piece)}
+    parts = {
+        spelled[start : start + size]
+        for spelled in spellings
+        for size in range(1, LONGEST + 1)
+        for start in range(len(spelled) - size + 1)
+    }
     return sorted(parts - {piece})
 
 
@@ -25,8 +43,9 @@ class SharedSubwords(nn.Module):
     """A table of word embeddings plus, for each piece, the sum of its n-grams' vectors over the root of their number.
 
     Only n-grams of two or more pieces count. Their vectors start at zero, so that nothing changes at first. A rare
-    piece then learns with the frequent ones that are spelled alike, as in fastText (Bojanowski et al. 2017); `folded`
-    gives the plain table that says the same.
+    piece then learns with the frequent ones that are spelled alike, as in fastText (Bojanowski et al. 2017), and, by
+    way of the romanised n-grams, with those that sound alike in another script. `folded` gives the plain table that
+    says the same.
 
     Args:
         own: The table that is there.
@@ -84,7 +103,12 @@ def share_subwords(model: XLingAlignModel, tokenizer: PreTrainedTokenizerBase) -
     Args:
         model: Changed in place.
         tokenizer: Tells how each piece is spelled.
+
+    Raises:
+        InputError: anyascii is not installed.
     """
+    if not find_spec("anyascii"):
+        raise InputError('sharing sub-words needs anyascii: pip install "xling-align[subwords]"')
     table = model.get_input_embeddings()
     special = set(tokenizer.all_special_ids)
     spelled = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))

@@ -21,21 +21,35 @@ SENTENCE = "the moon rises over the sea and the morning sun warms the 東京 str
 
 
 def test_masked_lm_of_states_that_say_nothing_is_log_of_the_vocabulary():
-    loss = masked_lm(torch.zeros(3, 4), torch.randn(11, 4), torch.tensor([0, 5, 10]))
+    decoder = torch.nn.Linear(4, 11)
+    torch.nn.init.zeros_(decoder.bias)
+    loss = masked_lm(torch.zeros(3, 4), decoder, torch.tensor([0, 5, 10]))
     assert math.isclose(loss.item(), math.log(11), rel_tol=1e-6)
 
 
 def test_masked_lm_equals_the_log_probability_of_the_masked_tokens():
-    states, vocabulary, tokens = torch.randn(5, 4), torch.randn(7, 4), torch.tensor([1, 6, 0, 3, 3])
-    expected = -(states @ vocabulary.T).log_softmax(1)[torch.arange(5), tokens].mean()
-    torch.testing.assert_close(masked_lm(states, vocabulary, tokens), expected)
+    states, decoder, tokens = torch.randn(5, 4), torch.nn.Linear(4, 7), torch.tensor([1, 6, 0, 3, 3])
+    logits = states @ decoder.weight.T + decoder.bias
+    torch.testing.assert_close(
+        masked_lm(states, decoder, tokens), -logits.log_softmax(1)[torch.arange(5), tokens].mean()
+    )
 
 
 def test_masked_lm_without_a_masked_token_is_zero():
     states = torch.zeros(0, 4, requires_grad=True)
-    loss = masked_lm(states, torch.randn(7, 4), torch.zeros(0, dtype=torch.long))
+    loss = masked_lm(states, torch.nn.Linear(4, 7), torch.zeros(0, dtype=torch.long))
     loss.backward()
     assert loss.item() == 0
+
+
+def test_pretraining_does_not_drive_the_word_embeddings_into_one_direction(tmp_path):
+    """Without coupled second moments the mean vector grows with every step."""
+    tokenizer = make_tokenizer()
+    texts = tokenize_texts(TEXTS, tokenizer, 16)
+    args = arguments(tmp_path / "run", max_steps=40, learning_rate=5e-3, bf16=False)
+    pretrain(encoder_config("bert"), texts, tokenizer, args, tmp_path / "encoder")
+    words = AutoModel.from_pretrained(tmp_path / "encoder").get_input_embeddings().weight
+    assert words.mean(0).norm() < 0.3 * words.norm(dim=1).mean()
 
 
 def test_a_trained_tokenizer_is_the_same_every_time_and_after_reload(tmp_path):

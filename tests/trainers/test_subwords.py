@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.conftest import LANGUAGES, make_tokenizer
 from tests.trainers.test_trainer import PAIRS, StopAt, arguments, embed
-from xling_align.modeling_xling import XLingAlignModel
+from xling_align.modeling_xling import InputError, XLingAlignModel
 from xling_align.trainers import XLingAlignTrainer
 from xling_align.trainers.subwords import SharedSubwords, ngrams, share_subwords
 
@@ -18,6 +18,7 @@ PIECES = ["", "▁go", "go", "gone", "▁x"]
 def test_ngrams_are_the_parts_of_a_piece_without_itself():
     assert ngrams("▁go") == ["g", "go", "o", "▁", "▁g"]
     assert ngrams("x") == ngrams("") == []
+    assert ngrams("до") == ["d", "do", "o", "д", "о"]
     assert max(map(len, ngrams("abcdefghij"))) == 5
 
 
@@ -37,6 +38,17 @@ def test_an_embedding_is_its_own_row_and_its_shared_ngrams_over_the_root_of_thei
     torch.testing.assert_close(out[0, 1], own[0])
     torch.testing.assert_close(out[1, 0], own[2] + (rows["g"] + rows["o"]) / math.sqrt(2))
     torch.testing.assert_close(shared.folded()[torch.tensor([[1, 0], [2, 1]])], out)
+
+
+def test_what_sounds_alike_shares_across_scripts():
+    assert {"kengu", "nguru"} <= set(ngrams("кенгуру")) & set(ngrams("kenguru"))
+    assert {"▁ka", "ngaru"} <= set(ngrams("▁カンガルー")) & set(ngrams("▁kangaru"))
+
+
+def test_without_anyascii_one_line_says_what_to_install(model, monkeypatch):
+    monkeypatch.setattr("xling_align.trainers.subwords.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install .xling-align\[subwords\]"):
+        share_subwords(model, make_tokenizer())
 
 
 def test_sharing_changes_nothing_at_first(model, batch):
