@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from .callbacks import BetweenSteps, LanguageMeans
 from .data.batches import LengthBucketSampler, PairCollator
 from .data.tokenized import TokenizedPairs, TokenizedTexts, tokenize_pairs
 from .distributed import gather, rank
+from .dropout import QuickDropout
 from .objectives import symmetric_infonce
 
 logger = logging.getLogger(__name__)
@@ -246,7 +247,8 @@ class XLingAlignTrainer(Trainer):
             resume_from_checkpoint = last_complete_checkpoint(self.args.output_dir)
         if resume_from_checkpoint:
             check_same_model(Path(resume_from_checkpoint), self.model.config)
-        with eager_on_cpu(self.model, self.args):
+        on_cpu = self.args.device.type == "cpu"
+        with eager_on_cpu(self.model, self.args), QuickDropout() if on_cpu else nullcontext():
             return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
 
