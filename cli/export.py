@@ -9,6 +9,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("model", help="folder or Hub id of an aligned model")
     parser.add_argument("folder", help="folder to write; it must not exist, or be empty")
+    parser.add_argument("--tower", choices=("target", "source"), default="target", help="of a dual encoder")
     parser.add_argument("--texts", help="language<TAB>text lines to measure on; MODEL/phrases.tsv if there")
 
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as partial:
             written = Path(partial) / target.name
-            distance = model.export_stock(written, tokenizer, texts)
+            distance = model.export_stock(written, tokenizer, texts, args.tower)
             target.mkdir(exist_ok=True)
             for path in written.iterdir():
                 path.rename(target / path.name)

@@ -19,12 +19,15 @@ def run(args: argparse.Namespace) -> None:
     config = load_config(args.model)
     aligned = isinstance(config, XLingAlignConfig)
     encoder = config.encoder_config if aligned else config
+    towers = [encoder, *([config.target_encoder_config] if aligned and config.target_encoder_config else [])]
     model = empty_model(config)
     longest = longest_text(model, "none") if not aligned else model.config.max_position_embeddings
     facts = {
         "model": args.model,
         "kind": "aligned by xling-align" if aligned else "plain encoder",
-        "encoder": f"{encoder.model_type}, {encoder.num_hidden_layers} layers x {encoder.hidden_size}",
+        "encoder": " and ".join(
+            f"{tower.model_type}, {tower.num_hidden_layers} layers x {tower.hidden_size}" for tower in towers
+        ),
         "vocabulary": f"{encoder.vocab_size:,}",
         "parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
         "longest text": f"{longest} tokens" if longest else "any length",

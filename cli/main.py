@@ -11,10 +11,15 @@ from typing import NoReturn
 COMMANDS = {
     "demo": "align a small encoder on real text in fourteen languages and measure it",
     "align": "align an encoder on translation pairs: xling align RECIPE.yaml --flag value",
+    "pretrain": "train an encoder by masked language modelling: xling pretrain RECIPE.yaml --flag value",
+    "tokenizer": "train a tokenizer on any scripts",
+    "finetune": "fine-tune on one language's labels: xling finetune RECIPE.yaml --flag value",
+    "ablate": "train and measure a recipe with parts of it taken out, and other recipes beside it",
     "info": "describe a model: encoder, languages, sizes, files",
     "search": "find the nearest phrases in other languages",
     "export": "write a plain encoder that loads without trust_remote_code",
 }
+PROGRAMS = ("align", "finetune", "pretrain")
 
 
 class Parser(argparse.ArgumentParser):
@@ -86,15 +91,15 @@ def run(name: str, argv: list[str]) -> None:
     Raises:
         SystemExit: Bad input, with code 2 and one line on standard error.
     """
-    if name == "align":  # its flags are those of its dataclasses
-        from xling_align.trainers.align import main as align
-
-        align(argv)
+    if name in PROGRAMS:  # their flags are those of their dataclasses
+        importlib.import_module(f"xling_align.trainers.{name}").main(argv)
         return
     command = importlib.import_module(f"xling_align.cli.{name}")
     parser = Parser(prog=f"xling {name}", description=COMMANDS[name])
     command.add_arguments(parser)
-    arguments = parser.parse_args(argv)
+    arguments, arguments.flags = parser.parse_known_args(argv)
+    if arguments.flags and not getattr(command, "TAKES_FLAGS", False):
+        parser.error(f"unrecognized arguments: {' '.join(arguments.flags)}")
     from xling_align.modeling_xling import InputError
 
     try:

@@ -14,6 +14,7 @@ CHOICES = {
     "fusion_context": ("own", "pair", "none"),
     "fusion_activation": ("tanh", "sigmoid", "gelu", "identity"),
     "pooling": ("cls", "mean"),
+    "default_tower": ("target", "source"),
 }
 
 
@@ -32,6 +33,11 @@ class XLingAlignConfig(PreTrainedConfig):
 
     Attributes:
         encoder_config: Configuration of the wrapped encoder, of any AutoModel type.
+        target_encoder_config: Configuration of a second encoder, which makes a dual encoder: `encoder` then reads the
+            source language and `target_encoder` all others (contrastive_alignment_review.txt, 2.3). Both have the
+            same vocabulary and the same hidden size; all that stands on them is shared. None for one encoder.
+        default_tower: The tower of a dual encoder for the unknown language, which is what texts without
+            `language_ids` have, and training rows whose language is hidden: `target` or `source`.
         languages: ISO codes, in the order of the language rows; row 0 is the unknown language, so
             `languages[i]` has id `i + 1`.
         source_language: The language that the others are aligned to.
@@ -54,9 +60,14 @@ class XLingAlignConfig(PreTrainedConfig):
     """
 
     model_type = "xling_align"
-    sub_configs_defaults = {"encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="xlm-roberta")}
+    sub_configs_defaults = {
+        "encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="xlm-roberta"),
+        "target_encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="xlm-roberta", optional=True),
+    }
 
     encoder_config: PreTrainedConfig = None  # pyright: ignore[reportAssignmentType]
+    target_encoder_config: PreTrainedConfig | None = None
+    default_tower: str = "target"
     languages: list[str] = field(default_factory=list)
     source_language: str = "en"
     language_token: str = "insert"
@@ -81,6 +92,25 @@ class XLingAlignConfig(PreTrainedConfig):
             if getattr(self, name) not in accepted:
                 raise InputError(f"{name} {getattr(self, name)!r} is not one of {', '.join(accepted)}")
         super().__post_init__(**kwargs)
+        self._check_towers()
+
+    def _check_towers(self) -> None:
+        """Refuse two towers that can't share a tokenizer and what stands on them."""
+        target = self.target_encoder_config
+        if target is None:
+            return
+        if not self.languages:
+            raise InputError("a dual encoder picks the tower by language, and languages is empty; give their codes")
+        if target.vocab_size != self.vocab_size:
+            raise InputError(
+                f"encoder has {self.vocab_size} word embeddings and target_encoder {target.vocab_size}; "
+                "both towers read one tokenizer's ids, so give two encoders of one vocabulary"
+            )
+        if target.hidden_size != self.hidden_size:
+            raise InputError(
+                f"encoder has hidden size {self.hidden_size} and target_encoder {target.hidden_size}; "
+                "both towers write into one space, so give two encoders of one hidden size"
+            )
 
     @property
     def hidden_size(self) -> int:
@@ -89,12 +119,14 @@ class XLingAlignConfig(PreTrainedConfig):
 
     @property
     def vocab_size(self) -> int:
-        """Rows of the encoder's word embeddings."""
+        """Rows of the word embeddings, of both towers in a dual encoder."""
         return self.encoder_config.vocab_size
 
     @vocab_size.setter
     def vocab_size(self, size: int) -> None:
         self.encoder_config.vocab_size = size
+        if self.target_encoder_config is not None:
+            self.target_encoder_config.vocab_size = size
 
     def language_id(self, code: str) -> int:
         """Row of a language code.
@@ -139,7 +171,7 @@ tags:
 
 # {title}
 
-A {encoder} encoder wrapped by xling-align for {count} languages: {names}.
+A {encoder} wrapped by xling-align for {count} languages: {names}.
 
 ```python
 from sentence_transformers import SentenceTransformer
@@ -148,8 +180,8 @@ model = SentenceTransformer("{folder}", trust_remote_code=True)
 model.encode(["Good morning"], language_ids="{source}")
 ```
 
-`language_ids` names the language of all texts of a call; without it the unknown-language row serves, and the vectors
-differ a little. `AutoModel.from_pretrained("{folder}", trust_remote_code=True)` gives the same vectors as
+`language_ids` names the language of all texts of a call; without it {without}, and the vectors
+differ{how_much}. `AutoModel.from_pretrained("{folder}", trust_remote_code=True)` gives the same vectors as
 `pooler_output`, before normalisation.
 """
 
@@ -196,6 +228,18 @@ def write_sentence_transformers_files(folder: Path, hidden_size: int, pooling: s
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def card_towers(config: XLingAlignConfig) -> dict[str, str]:
+    """What the card says of the encoder, or of the two towers."""
+    encoder, target = config.encoder_config.model_type, config.target_encoder_config
+    if target is None:
+        return {"encoder": f"{encoder} encoder", "without": "the unknown-language row serves", "how_much": " a little"}
+    return {
+        "encoder": f"dual encoder ({encoder} for {config.source_language}, {target.model_type} for all others)",
+        "without": f"the {config.default_tower} tower reads every text",
+        "how_much": "",
+    }
+
+
 def write_hub_files(folder: Path, config: XLingAlignConfig) -> None:
     """Write what a saved model needs beside weights and config: its code, sentence-transformers files, a plain card.
 
@@ -211,7 +255,7 @@ def write_hub_files(folder: Path, config: XLingAlignConfig) -> None:
             languages=json.dumps(config.languages),
             title=folder.resolve().name,
             folder=folder.resolve().name,
-            encoder=config.encoder_config.model_type,
+            **card_towers(config),
             count=len(config.languages),
             names=", ".join(config.languages),
             source=config.source_language,

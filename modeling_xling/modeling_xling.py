@@ -2,12 +2,14 @@
 
 The model returns representations; what they cost is the trainer's business. One sentence goes this way:
 word embeddings -> language embedding after the first token -> encoder -> language state, sentence state, word states
--> sentence fusion -> word fusion. See multi_level_alignment.txt, sections 3.2 to 3.5.
+-> sentence fusion -> word fusion. See multi_level_alignment.txt, sections 3.2 to 3.5. A dual encoder has two towers,
+one for the source language and one for all others; only what `_encode` and `towers_of` do depends on it.
 """
 
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +22,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers import initialization as init
-from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
+from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput, TokenClassifierOutput
+from transformers.utils import logging
 from transformers.utils.generic import ModelOutput
 
 from .configuration_xling import (
     AUTO_MAP,
+    CHOICES,
     InputError,
     XLingAlignConfig,
     write_hub_files,
@@ -32,6 +36,8 @@ from .configuration_xling import (
 )
 from .fusion import AttentionFusion, FusionLinear, LanguageStates
 from .heads import LanguageDiscriminator, MaskedLMHead, ProjectionHead
+
+logger = logging.get_logger(__name__)
 
 LanguageIds = Tensor | str | int | list | tuple | None
 
@@ -48,9 +54,10 @@ class XLingAlignOutput(ModelOutput):
         projection: Projected sentence vector (batch, projection_dim), if the model has a projection head.
         language_ids: Language rows used, after language dropout (batch,).
         lm_states: States for the LM decoder at the asked-for positions (positions, embedding_dim).
-        language_logits: The discriminator's logits (batch, languages + 1).
-        hidden_states: States of every layer, without the language token (batch, words, dim) each.
-        attentions: Attention of every layer, the language token included (batch, heads, words, words) each.
+        hidden_states: States of every layer, without the language token (batch, words, dim) each; None for a batch
+            that went through both towers of a dual encoder, if these differ in layers.
+        attentions: Attention of every layer, the language token included (batch, heads, words, words) each; None for
+            a batch that went through both towers, if these differ in layers or heads.
     """
 
     last_hidden_state: Tensor | None = None
@@ -60,7 +67,6 @@ class XLingAlignOutput(ModelOutput):
     projection: Tensor | None = None
     language_ids: Tensor | None = None
     lm_states: Tensor | None = None
-    language_logits: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -75,12 +81,48 @@ def longest_text(encoder: PreTrainedModel, language_token: str) -> int | None:
     return limit if limit is None or language_token != "insert" else limit - 1
 
 
+def in_row_order(parts: list[tuple[Tensor, ...] | None], back: Tensor) -> tuple[Tensor, ...] | None:
+    """Layers of both towers put together; None where they were not asked for, or differ in number or shape."""
+    source, target = parts
+    if not source or not target or [layer.shape[1:] for layer in source] != [layer.shape[1:] for layer in target]:
+        return None
+    return tuple(torch.cat(layers)[back] for layers in zip(source, target, strict=True))
+
+
 def without_pooler(build, *args, **kwargs) -> PreTrainedModel:
     """An encoder by `AutoModel.from_config` or `from_pretrained`, without the pooler that some families add."""
     try:
         return build(*args, add_pooling_layer=False, **kwargs)
     except TypeError:
         return build(*args, **kwargs)
+
+
+def load_encoder(encoder: str | Path | PreTrainedConfig, dtype: torch.dtype) -> tuple[PreTrainedConfig, dict | None]:
+    """Config and weights of an encoder to wrap.
+
+    Args:
+        encoder: Folder or Hub id, or a config for one with fresh weights.
+        dtype: Of the weights.
+
+    Returns:
+        The config, and the weights by name; None for a fresh start.
+
+    Raises:
+        InputError: It can't be found, is no encoder, or is wrapped already.
+    """
+    if isinstance(encoder, PreTrainedConfig):
+        return encoder, None
+    try:
+        config = AutoConfig.from_pretrained(encoder)
+        weights = without_pooler(AutoModel.from_pretrained, encoder, dtype=dtype).state_dict()
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"encoder {str(encoder)!r} is neither a folder nor a Hub id that can be loaded: {reason}"
+        ) from error
+    if isinstance(config, XLingAlignConfig):
+        raise InputError(f"{str(encoder)!r} is wrapped already; load it by XLingAlignModel.from_pretrained")
+    return config, weights
 
 
 class XLingAlignPreTrainedModel(PreTrainedModel):
@@ -107,9 +149,13 @@ class XLingAlignPreTrainedModel(PreTrainedModel):
             init.zeros_(module.count)
 
     def resize_token_embeddings(self, new_num_tokens=None, pad_to_multiple_of=None, mean_resizing=True):
-        """Resize the word embeddings, and whatever is tied to them; the encoder's config follows."""
+        """Resize the word embeddings of every tower, and whatever is tied to them; the encoders' configs follow."""
         embeddings = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
-        self.config.vocab_size = embeddings.weight.shape[0]
+        rows = embeddings.weight.shape[0]
+        base: Any = getattr(self, "xling", self)
+        for tower in base.towers[1:]:
+            tower.resize_token_embeddings(rows, mean_resizing=mean_resizing)
+        self.config.vocab_size = rows
         return embeddings
 
     def save_pretrained(
@@ -191,17 +237,25 @@ def limit_tokenizer(tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig
 class XLingAlignModel(XLingAlignPreTrainedModel):
     """An encoder with language states and attention fusion (multi_level_alignment.txt, figure 4 without heads)."""
 
-    _keys_to_ignore_on_load_unexpected = [r"^lm_head\.", r"^discriminator\.", r"^classifier\."]
+    _keys_to_ignore_on_load_unexpected = [
+        r"^lm_head\.",
+        r"^discriminator\.",
+        r"^loss_balance\.",
+        r"^classifier\.",
+    ]
 
     def __init__(self, config: XLingAlignConfig):
         super().__init__(config)
         self.encoder = without_pooler(AutoModel.from_config, config.encoder_config)
         config.encoder_config = self.encoder.config
-        config.max_position_embeddings = longest_text(self.encoder, config.language_token)
+        self.target_encoder = None
+        if config.target_encoder_config is not None:
+            self.target_encoder = without_pooler(AutoModel.from_config, config.target_encoder_config)
+            config.target_encoder_config = self.target_encoder.config
+        limits = [longest_text(tower, config.language_token) for tower in self.towers]
+        config.max_position_embeddings = min((limit for limit in limits if limit is not None), default=None)
         dim = config.hidden_size
-        words = self.get_input_embeddings()
-        embedding_dim = words.embedding_dim if config.language_token == "insert" else dim
-        self.language = LanguageStates(len(config.languages), embedding_dim, dim)
+        self.language = LanguageStates(len(config.languages), self._language_embedding_dim(), dim)
         self.sentence_fusion = self.word_fusion = self.projection = None
         if config.fusion_context != "none":
             form = (config.fusion_activation, config.fusion_residual, config.fusion_tau)
@@ -209,54 +263,90 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
             self.word_fusion = AttentionFusion(dim, *form)
         if config.projection_dim:
             self.projection = ProjectionHead(dim, config.projection_dim)
-        self._encoder_arguments = set(inspect.signature(self.encoder.forward).parameters)
         self.post_init()
 
     @classmethod
     def from_encoder(
-        cls, encoder: str | Path | PreTrainedConfig, languages: list[str], dtype: torch.dtype | None = None, **config
+        cls,
+        encoder: str | Path | PreTrainedConfig,
+        languages: list[str],
+        dtype: torch.dtype | None = None,
+        target_encoder: str | Path | PreTrainedConfig | None = None,
+        **config,
     ) -> "XLingAlignModel":
-        """Wrap an encoder.
+        """Wrap an encoder, or two as a dual encoder; the two have one vocabulary and one hidden size.
 
         Args:
             encoder: Folder or Hub id of a pretrained encoder, or a config for one with fresh weights.
             languages: ISO codes of the languages.
             dtype: Of the weights; float32 unless given.
+            target_encoder: A second encoder, for all languages but the source language; it may be the same as
+                `encoder`, and is then a copy that learns on its own.
             **config: Any other field of `XLingAlignConfig`.
 
         Returns:
             The model; its fusion starts as the identity.
-
-        Raises:
-            InputError: The encoder can't be found or is no encoder.
         """
-        if isinstance(encoder, PreTrainedConfig):
-            return cls(XLingAlignConfig(encoder_config=encoder, languages=languages, **config))
         dtype = dtype or torch.float32
-        try:
-            encoder_config = AutoConfig.from_pretrained(encoder)
-            pretrained = without_pooler(AutoModel.from_pretrained, encoder, dtype=dtype)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise InputError(
-                f"encoder {str(encoder)!r} is neither a folder nor a Hub id that can be loaded: {reason}"
-            ) from error
-        model = cls(XLingAlignConfig(encoder_config=encoder_config, languages=languages, **config))
-        model.to(dtype=dtype)  # pyright: ignore[reportCallIssue]
-        model.encoder.load_state_dict(pretrained.state_dict())
+        encoder_config, weights = load_encoder(encoder, dtype)
+        target_config = target_weights = None
+        if target_encoder is not None:
+            target_config, target_weights = load_encoder(target_encoder, dtype)
+        configs = {"encoder_config": encoder_config, "target_encoder_config": target_config}
+        model = cls(XLingAlignConfig(**configs, languages=languages, **config))
+        for tower, pretrained in zip(model.towers, (weights, target_weights), strict=False):
+            if pretrained is not None:
+                model.to(dtype=dtype)  # pyright: ignore[reportCallIssue]
+                tower.load_state_dict(pretrained)
         return model
 
+    def _language_embedding_dim(self) -> int:
+        """Size of the language embeddings: a word embedding's where they are inserted among the words."""
+        if self.config.language_token != "insert":
+            return self.config.hidden_size
+        sizes: list[Any] = [tower.get_input_embeddings().embedding_dim for tower in self.towers]
+        if sizes[0] != sizes[-1]:
+            raise InputError(
+                f"encoder has word embeddings of size {sizes[0]} and target_encoder of {sizes[1]}, so a language "
+                "embedding fits only one of them; use language_token='pool' or 'none'"
+            )
+        return sizes[0]
+
+    @property
+    def towers(self) -> list[PreTrainedModel]:
+        """The encoder; of a dual encoder, the source language's and that of all others."""
+        return [self.encoder] if self.target_encoder is None else [self.encoder, self.target_encoder]
+
+    def towers_of(self, rows: Tensor) -> list[tuple[PreTrainedModel, Tensor]]:
+        """The towers that texts go through, by language.
+
+        Args:
+            rows: Language rows (batch,).
+
+        Returns:
+            Each tower that has texts, with the indices of its texts (texts,).
+        """
+        if self.target_encoder is None:
+            return [(self.encoder, torch.arange(len(rows), device=rows.device))]
+        in_source = rows == self.config.language_id(self.config.source_language)
+        if self.config.default_tower == "source":
+            in_source = in_source | (rows == 0)
+        sides = [(self.encoder, in_source), (self.target_encoder, ~in_source)]
+        return [(tower, side.nonzero().squeeze(1)) for tower, side in sides if side.any()]
+
     def get_input_embeddings(self) -> nn.Embedding:
-        """The encoder's word embeddings."""
+        """The encoder's word embeddings; of a dual encoder, those of the source language's tower."""
         return self.encoder.get_input_embeddings()  # pyright: ignore[reportReturnType]
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the encoder's word embeddings."""
+        """Replace the encoder's word embeddings; of a dual encoder, those of the source language's tower."""
         self.encoder.set_input_embeddings(value)
 
     @torch.no_grad()
     def init_language_embeddings(self, token_counts: Tensor) -> None:
         """Start each language's embedding at the mean of its words' vectors (section 4.1, weighted by frequency).
+
+        In a dual encoder the words' vectors are those of the tower that reads the language.
 
         Args:
             token_counts: How often each token occurs in each language (languages + 1, vocab); row 0 is not read,
@@ -265,13 +355,16 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
         Raises:
             InputError: The model keeps its language embeddings in another space than its words.
         """
-        words, table = self.get_input_embeddings().weight, self.language.embedding.weight
-        if words.shape[1] != table.shape[1]:
+        table = self.language.embedding.weight
+        if self.get_input_embeddings().embedding_dim != table.shape[1]:
             raise InputError("language embeddings start from word vectors only with language_token='insert' here")
-        counts = token_counts.to(words).clone()
+        counts = token_counts.to(table).clone()
         counts[0] = (counts[1:] / counts[1:].sum(1, keepdim=True).clamp(min=1)).sum(0)
         seen = counts.sum(1) > 0
-        table[seen] = (counts[seen] / counts[seen].sum(1, keepdim=True)) @ words
+        for tower, rows in self.towers_of(torch.arange(len(table), device=table.device)):
+            words: Any = tower.get_input_embeddings().weight
+            rows = rows[seen[rows]]
+            table[rows] = (counts[rows] / counts[rows].sum(1, keepdim=True)) @ words
 
     def language_rows(self, language_ids: LanguageIds, batch: int, device: torch.device) -> Tensor:
         """Language rows (batch,) of a code, an id, a list that repeats one of them, or a tensor of ids.
@@ -298,6 +391,13 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
                 )
             language_ids = language_ids[0]
         if language_ids is None:
+            if self.target_encoder is not None:
+                logger.warning_once(
+                    "no language_ids: a dual encoder picks the tower by language, and its %s tower reads every text; "
+                    "give language_ids, such as %r",
+                    self.config.default_tower,
+                    self.config.source_language,
+                )
             language_ids = 0
         if isinstance(language_ids, str):
             language_ids = self.config.language_id(language_ids)
@@ -308,11 +408,26 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
             raise InputError(f"language_ids {rows.tolist()[:8]} are not within 0..{len(self.config.languages)}")
         return rows.expand(batch)
 
-    def _run_encoder(self, input_ids, inputs_embeds, attention_mask, token_type_ids, rows, **kwargs):
-        """Run the encoder with the language token inserted, if the model has one."""
-        inserts = self.config.language_token == "insert"
-        if inserts:
-            words = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
+    def _encode(self, rows: Tensor, *inputs: Tensor | None, **kwargs) -> Any:
+        """Run each tower once over its own texts, and put the results back in the order of the rows."""
+        towers = self.towers_of(rows)
+        if len(towers) == 1:
+            return self._run_encoder(towers[0][0], rows, *inputs, **kwargs)
+        outputs = []
+        for tower, texts in towers:
+            own = (None if given is None else given[texts] for given in inputs)
+            outputs.append(self._run_encoder(tower, rows[texts], *own, **kwargs))
+        back = torch.cat([texts for _, texts in towers]).argsort()
+        return BaseModelOutput(
+            last_hidden_state=torch.cat([output.last_hidden_state for output in outputs])[back],
+            hidden_states=in_row_order([output.get("hidden_states") for output in outputs], back),
+            attentions=in_row_order([output.get("attentions") for output in outputs], back),
+        )
+
+    def _run_encoder(self, encoder, rows, input_ids, inputs_embeds, attention_mask, token_type_ids, **kwargs):
+        """Run one encoder with the language token inserted, if the model has one."""
+        if self.config.language_token == "insert":
+            words = encoder.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
             language = self.language.embedding(rows).unsqueeze(1).to(words.dtype)  # (batch, 1, embedding_dim)
             inputs_embeds = torch.cat([words[:, :1], language, words[:, 1:]], 1)
             input_ids = None
@@ -320,9 +435,9 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
                 None if side is None else torch.cat([side[:, :1], side], 1)
                 for side in (attention_mask, token_type_ids)
             )
-        if "token_type_ids" in self._encoder_arguments and token_type_ids is not None:
+        if token_type_ids is not None and "token_type_ids" in inspect.signature(encoder.forward).parameters:
             kwargs["token_type_ids"] = token_type_ids
-        return self.encoder(input_ids=input_ids, inputs_embeds=inputs_embeds, attention_mask=attention_mask, **kwargs)
+        return encoder(input_ids=input_ids, inputs_embeds=inputs_embeds, attention_mask=attention_mask, **kwargs)
 
     def _without_language(self, states: Tensor) -> Tensor:
         """Drop the language position from states (batch, words + 1, dim)."""
@@ -382,7 +497,8 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
             attention_mask: 1 for real tokens (batch, words).
             token_type_ids: Segment of each token (batch, words), for encoders that have segments.
             inputs_embeds: Word embeddings instead of ids (batch, words, embedding_dim).
-            language_ids: A code or an id for all texts, or ids (batch,); None is the unknown language.
+            language_ids: A code or an id for all texts, or ids (batch,); None is the unknown language, which a dual
+                encoder reads by its `default_tower`.
             paired: Rows i and i + batch/2 are translations; read by `fusion_context='pair'` only.
             fuse_words: False leaves the word states unfused, for a training step whose losses don't read them.
             output_hidden_states: Return every layer's states.
@@ -408,12 +524,12 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
         rows = self.language_rows(language_ids, batch, given.device)
         if self.training and self.config.language_dropout:
             rows = rows.masked_fill(torch.rand(batch, device=rows.device) < self.config.language_dropout, 0)
-        encoded = self._run_encoder(
+        encoded = self._encode(
+            rows,
             input_ids,
             inputs_embeds,
             attention_mask,
             token_type_ids,
-            rows,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             return_dict=True,
@@ -442,7 +558,11 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
         return output.to_tuple() if return_dict is False else output
 
     def export_stock(
-        self, folder: str | Path, tokenizer: PreTrainedTokenizerBase, texts: dict[str, list[str]] | None = None
+        self,
+        folder: str | Path,
+        tokenizer: PreTrainedTokenizerBase,
+        texts: dict[str, list[str]] | None = None,
+        tower: str = "target",
     ) -> dict:
         """Write the plain encoder with Pooling and Normalize, which loads anywhere without `trust_remote_code`.
 
@@ -452,26 +572,32 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
             folder: Folder to write.
             tokenizer: The model's tokenizer.
             texts: Texts by language code to compare on; none are compared if it is left out.
+            tower: Which tower of a dual encoder, `target` or `source`; it then reads all languages.
 
         Returns:
             `{"mean_cosine": ..., "min_cosine": ..., "texts": ...}` between the exported and the full vectors.
 
         Raises:
-            InputError: The folder can't be written.
+            InputError: The folder can't be written, or there is no such tower.
         """
+        if tower not in CHOICES["default_tower"]:
+            raise InputError(f"tower {tower!r} is not one of {', '.join(CHOICES['default_tower'])}")
         folder = Path(folder)
-        distance = self._distance_to_stock(tokenizer, texts or {})
+        encoder = self.towers[-1] if tower == "target" else self.encoder
+        distance = self._distance_to_stock(encoder, tokenizer, texts or {})
         try:
-            self.encoder.save_pretrained(folder)
+            encoder.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             write_sentence_transformers_files(folder, self.config.hidden_size, self.config.pooling, [])
-            (folder / "README.md").write_text(stock_card(folder.resolve().name, self.config, distance), "utf-8")
+            (folder / "README.md").write_text(stock_card(folder.resolve().name, self.config, distance, tower), "utf-8")
         except OSError as error:
             raise InputError(f"{folder} can't be written ({error.strerror or error}); name another folder") from error
         return distance
 
     @torch.inference_mode()
-    def _distance_to_stock(self, tokenizer: PreTrainedTokenizerBase, texts: dict[str, list[str]]) -> dict:
+    def _distance_to_stock(
+        self, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: dict[str, list[str]]
+    ) -> dict:
         """Cosine between the full model's vectors and the plain encoder's."""
         cosines = []
         training, _ = self.training, self.eval()
@@ -480,7 +606,7 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
                 batch = tokenizer(lines[start : start + 64], padding=True, truncation=True, return_tensors="pt")
                 batch = {name: batch[name].to(self.device) for name in ("input_ids", "attention_mask")}
                 full = self(**batch, language_ids=code).pooler_output
-                plain = self._sentence_state(self.encoder(**batch).last_hidden_state, batch["attention_mask"])
+                plain = self._sentence_state(encoder(**batch).last_hidden_state, batch["attention_mask"])
                 cosines.append(nn.functional.cosine_similarity(full.float(), plain.float()))
         self.train(training)
         if not cosines:
@@ -489,7 +615,7 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
         return {"mean_cosine": every.mean().item(), "min_cosine": every.min().item(), "texts": len(every)}
 
 
-def stock_card(title: str, config: XLingAlignConfig, distance: dict) -> str:
+def stock_card(title: str, config: XLingAlignConfig, distance: dict, tower: str) -> str:
     """Card of a stock export, with how far its vectors are from the full model's."""
     measured = "The distance to the full model was not measured."
     if distance["texts"]:
@@ -497,10 +623,14 @@ def stock_card(title: str, config: XLingAlignConfig, distance: dict) -> str:
             f"Cosine to the full model's vectors over {distance['texts']} texts: mean {distance['mean_cosine']:.4f}, "
             f"smallest {distance['min_cosine']:.4f}."
         )
+    exported = "plain encoder of a model"
+    if config.target_encoder_config is not None:
+        reads = f"{'' if tower == 'source' else 'all languages but '}{config.source_language}"
+        exported = f"{tower} tower (in training for {reads}, here for all) of a dual encoder"
     return (
         "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n"
         "tags:\n- xling-align\n- sentence-transformers\n---\n\n"
-        f"# {title}\n\nThe plain encoder of a model aligned with xling-align ({', '.join(config.languages)}), "
+        f"# {title}\n\nThe {exported} aligned with xling-align ({', '.join(config.languages)}), "
         f"without its language token and fusion. {measured}\n\n"
         "```python\nfrom sentence_transformers import SentenceTransformer\n\n"
         f'model = SentenceTransformer("{title}")\n```\n'
@@ -508,7 +638,11 @@ def stock_card(title: str, config: XLingAlignConfig, distance: dict) -> str:
 
 
 class XLingAlignForPreTraining(XLingAlignPreTrainedModel):
-    """The base model with the heads that only training needs; returns representations, never a loss."""
+    """The base model with the heads that only training needs; returns representations, never a loss.
+
+    In a dual encoder the LM head reads the states of both towers, and shares the word embeddings of the source
+    language's: both sides then predict over the one vocabulary in the same terms, which eq. 13 compares.
+    """
 
     def __init__(self, config: XLingAlignConfig):
         super().__init__(config)
@@ -546,10 +680,9 @@ class XLingAlignForPreTraining(XLingAlignPreTrainedModel):
         paired: bool = False,
         fuse_words: bool = True,
         lm_positions: Tensor | None = None,
-        reversal: float | None = None,
         output_hidden_states: bool | None = None,
     ) -> XLingAlignOutput:
-        """Encode, and run the training heads that are asked for.
+        """Encode, and make states ready for the LM decoder where they are asked for.
 
         Args:
             input_ids: As the base model.
@@ -559,11 +692,10 @@ class XLingAlignForPreTraining(XLingAlignPreTrainedModel):
             paired: As the base model.
             fuse_words: As the base model.
             lm_positions: True where the LM head is wanted (batch, words).
-            reversal: Factor of the reversed gradient of the language discriminator; None leaves it out.
             output_hidden_states: As the base model.
 
         Returns:
-            The base model's output with `lm_states` and `language_logits` where they were asked for.
+            The base model's output, with `lm_states` where they were asked for.
         """
         output = self.xling(
             input_ids,
@@ -576,8 +708,6 @@ class XLingAlignForPreTraining(XLingAlignPreTrainedModel):
         )
         if lm_positions is not None:
             output.lm_states = self.lm_head.transform(output.last_hidden_state[lm_positions])
-        if reversal is not None:
-            output.language_logits = self.discriminator(output.language_state, reversal)
         return output
 
 

@@ -6,20 +6,31 @@ on from its last checkpoint when it is started again.
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 
 import psutil
 from safetensors import SafetensorError
-from transformers import AutoConfig, set_seed
+from transformers import AutoConfig, PreTrainedTokenizerBase, set_seed
 
-from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
+from xling_align.modeling_xling import (
+    InputError,
+    XLingAlignConfig,
+    XLingAlignForPreTraining,
+    XLingAlignModel,
+    XLingAlignPreTrainedModel,
+    load_tokenizer,
+)
 
 from .adapters import add_adapters
-from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, one_line_errors, parse
+from .arguments import LEVELS, DataArguments, ModelArguments, XLingAlignTrainingArguments, one_line_errors, parse
 from .data.readers import ReadReport, read_data_dir, read_pairs
-from .data.tokenized import tokenize_pairs
+from .data.tokenized import TokenizedPairs, tokenize_pairs
+from .levels import chosen_losses
+from .lm_head import load_lm_head
 from .subwords import share_subwords
 from .trainer import XLingAlignTrainer, last_complete_checkpoint, world_size
 
@@ -61,7 +72,7 @@ def pair_stream(data: DataArguments, report: ReadReport) -> Iterator[dict]:
 
 
 def load_model(arguments: ModelArguments, languages: list[str], source_language: str) -> XLingAlignModel:
-    """The model to train: an encoder to wrap, or a model of ours to train further.
+    """The model to train: an encoder to wrap (or two as a dual encoder), or a model of ours to train further.
 
     Args:
         arguments: Which encoder and how it is wrapped.
@@ -72,7 +83,8 @@ def load_model(arguments: ModelArguments, languages: list[str], source_language:
         The model.
 
     Raises:
-        InputError: No encoder was named, its weights can't be read, or a saved model lacks a language or weights.
+        InputError: No encoder was named, its weights can't be read, a saved model lacks a language or weights or is
+            to get a second encoder, or the two encoders have different tokenizers.
     """
     if not arguments.encoder:
         raise InputError("there is no encoder; give --encoder with a folder or a Hub id, such as xlm-roberta-base")
@@ -84,19 +96,73 @@ def load_model(arguments: ModelArguments, languages: list[str], source_language:
     try:
         if not ours:
             wrapping["source_language"] = source_language
+            if arguments.target_encoder:
+                check_same_tokenizer(arguments.encoder, arguments.target_encoder)
+                wrapping["target_encoder"] = arguments.target_encoder
             return XLingAlignModel.from_encoder(arguments.encoder, languages, **wrapping)
+        if arguments.target_encoder:
+            raise InputError(
+                f"--target_encoder goes with a plain encoder, and {arguments.encoder!r} is aligned already; "
+                "leave it out, or give a plain --encoder"
+            )
         model, report = XLingAlignModel.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             arguments.encoder, output_loading_info=True, **wrapping
         )
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise InputError(f"the weights of {arguments.encoder!r} can't be loaded: {reason}") from error
-    missing = sorted(name for name in report["missing_keys"] if name.startswith("encoder."))
+        named = " or ".join(repr(name) for name in (arguments.encoder, arguments.target_encoder) if name)
+        raise InputError(f"the weights of {named} can't be loaded: {reason}") from error
+    missing = sorted(name for name in report["missing_keys"] if name.startswith(("encoder.", "target_encoder.")))
     if missing:  # other parts may be new: a projection, say
         raise InputError(f"{arguments.encoder!r} lacks {len(missing)} weights of its encoder ({missing[0]}, ...)")
     for code in languages:
         model.config.language_id(code)
     return model
+
+
+def check_same_tokenizer(encoder: str, target_encoder: str) -> None:
+    """Refuse two towers that read ids differently; one tokenizer serves both.
+
+    Args:
+        encoder: Folder or Hub id.
+        target_encoder: Folder or Hub id.
+
+    Raises:
+        InputError: Their vocabularies differ.
+    """
+    own, other = load_tokenizer(encoder).get_vocab(), load_tokenizer(target_encoder).get_vocab()
+    if own != other:
+        entries = len(own.items() ^ other.items())
+        raise InputError(
+            f"the tokenizers of {encoder!r} and {target_encoder!r} differ in {entries} entries; "
+            "both towers read one tokenizer's ids, so give two encoders of one vocabulary"
+        )
+
+
+def with_lm_head(
+    model: XLingAlignModel, arguments: ModelArguments, args: XLingAlignTrainingArguments
+) -> XLingAlignPreTrainedModel:
+    """The model, with the LM head of its checkpoint if the word level is trained.
+
+    Args:
+        model: The model to train.
+        arguments: Where it comes from.
+        args: Its losses.
+
+    Returns:
+        The model, or the model with training heads.
+
+    Raises:
+        InputError: Words can't be predicted by embeddings that share sub-words.
+    """
+    if not set(chosen_losses(args)) & set(LEVELS["word"]):
+        return model
+    if arguments.share_subwords:
+        raise InputError("--share_subwords does not go with the word level; leave it out, or add --without word")
+    whole = XLingAlignForPreTraining.from_base(model)
+    if not load_lm_head(whole, str(arguments.encoder)):
+        logger.warning("%s has no LM head of its own; masked words are learned from nothing", arguments.encoder)
+    return whole
 
 
 def asked_processes() -> int | None:
@@ -140,42 +206,119 @@ def check_writable(folder: str) -> None:
         raise InputError(f"--output_dir {folder} can't be written ({error.strerror}); name another folder") from error
 
 
-@one_line_errors
-def main(argv: list[str] | None = None) -> None:
-    """Run the program."""
-    model_arguments, data, args = parse(
-        argv, ModelArguments, DataArguments, XLingAlignTrainingArguments, program="align"
-    )
-    logging.basicConfig(level=logging.INFO if args.should_log else logging.ERROR, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    check_writable(args.output_dir)
-    tell_processes()
-    report = ReadReport()
-    pairs = list(pair_stream(data, report))
-    logger.info(report)
-    languages = sorted({row[side] for row in pairs for side in ("source_language", "target_language")})
+class PairData:
+    """The pairs that the arguments name, read and tokenised once for all runs that share it.
+
+    Args:
+        data: Where the pairs come from.
+    """
+
+    def __init__(self, data: DataArguments):
+        self.data = data
+        self.done: dict[tuple, TokenizedPairs] = {}
+
+    @cached_property
+    def pairs(self) -> list[dict]:
+        """All pairs."""
+        report = ReadReport()
+        pairs = list(pair_stream(self.data, report))
+        logger.info(report)
+        return pairs
+
+    @cached_property
+    def languages(self) -> list[str]:
+        """Codes of all languages that occur."""
+        return sorted({row[side] for row in self.pairs for side in ("source_language", "target_language")})
+
+    def tokenized(
+        self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig, max_length: int
+    ) -> TokenizedPairs:
+        """The pairs as token ids of one tokenizer and rows of one model's languages."""
+        key = (
+            tokenizer.name_or_path,
+            tuple(config.languages),
+            min(max_length, config.max_position_embeddings or 10**9),
+        )
+        if key not in self.done:
+            self.done[key] = tokenize_pairs(self.pairs, tokenizer, config, max_length)
+        return self.done[key]
+
+
+def build(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrainingArguments) -> XLingAlignTrainer:
+    """Model, data and trainer, ready to train.
+
+    Args:
+        model_arguments: Which encoder and how it is wrapped.
+        pairs: What to train on.
+        args: Training arguments.
+
+    Returns:
+        The trainer.
+
+    Raises:
+        InputError: What was asked for does not go together, or is not there.
+    """
     set_seed(args.seed)  # what is new in the model starts the same in every run
-    model = load_model(model_arguments, languages, data.source_language)
+    if "afm" in args.without:
+        model_arguments = replace(model_arguments, fusion_context="none")
+    model = load_model(model_arguments, pairs.languages, pairs.data.source_language)
     tokenizer = load_tokenizer(str(model_arguments.encoder))
-    tokenized = tokenize_pairs(pairs, tokenizer, model.config, args.max_length)
+    tokenized = pairs.tokenized(tokenizer, model.config, args.max_length)
     if model.config.language_token == "insert" and not model.language.count.any():  # never trained before
         model.init_language_embeddings(tokenized.token_counts(len(model.config.languages), model.config.vocab_size))
+    if len(model.towers) > 1 and (model_arguments.share_subwords or model_arguments.lora_rank):
+        raise InputError("--share_subwords and --lora_rank are for one encoder; leave them out for a dual encoder")
     if model_arguments.freeze_embeddings:
-        model.get_input_embeddings().requires_grad_(False)
+        for tower in model.towers:
+            tower.get_input_embeddings().requires_grad_(False)
     if model_arguments.share_subwords:  # after freezing: their shared part is then all that learns
         share_subwords(model, tokenizer)
     if model_arguments.lora_rank:
         add_adapters(model, model_arguments.lora_rank)
+    whole = with_lm_head(model, model_arguments, args)
     try:
-        trainer = XLingAlignTrainer(model, args, tokenized, processing_class=tokenizer)
+        return XLingAlignTrainer(whole, args, tokenized, processing_class=tokenizer)
     except ValueError as error:  # also of Trainer, about arguments that ask for what is not there
         raise InputError(" ".join(str(error).split())) from error
+
+
+def align(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrainingArguments) -> XLingAlignTrainer:
+    """Train and save; a run that was stopped goes on.
+
+    Args:
+        model_arguments: Which encoder and how it is wrapped.
+        pairs: What to train on.
+        args: Training arguments.
+
+    Returns:
+        The trainer, after training.
+    """
+    trainer = build(model_arguments, pairs, args)
     checkpoint = args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir)
     if checkpoint:
         logger.info("going on from %s", checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
     logger.info("saved to %s", args.output_dir)
+    return trainer
+
+
+def log_to_screen(main_process: bool) -> None:
+    """Show what the programs tell, on the main process alone."""
+    logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    """Run the program."""
+    model_arguments, data, args = parse(
+        argv, ModelArguments, DataArguments, XLingAlignTrainingArguments, program="align"
+    )
+    log_to_screen(args.should_log)
+    check_writable(args.output_dir)
+    tell_processes()
+    trainer = align(model_arguments, PairData(data), args)
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()  # a process that leaves its group open may abort on its way out
 

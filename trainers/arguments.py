@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import wraps
 from pathlib import Path
 
@@ -35,12 +35,69 @@ def check_at_least(least: float, **values: float | None) -> None:
             raise InputError(f"--{name} is {value}; it must be at least {least}")
 
 
+LEVELS = {
+    "language": ("language",),
+    "sentence": ("inter", "intra", "momentum"),
+    "word": ("mlm", "tlm", "distribution"),
+}
+LOSSES = tuple(loss for losses in LEVELS.values() for loss in losses)
+CHOICES = {
+    "losses": LOSSES,
+    "without": (*LOSSES, "sentence", "word", "afm"),
+    "inter_loss": ("infonce", "additive_margin", "sigmoid", "multi_positive"),
+    "intra_loss": ("stable", "paper"),
+    "language_loss": ("gradient_reversal", "alternating", "confusion"),
+    "language_labels": ("all", "source"),
+    "distribution_loss": ("mean", "per_token"),
+    "balance": ("loss", "level", "fixed"),
+}
+
+
+def check_choice(name: str, given: str | list[str], accepted: tuple[str, ...]) -> None:
+    """Refuse words that an argument does not know.
+
+    Args:
+        name: The argument.
+        given: One word or several.
+        accepted: What it knows.
+
+    Raises:
+        InputError: One of them is unknown.
+    """
+    for word in [given] if isinstance(given, str) else given:
+        if word not in accepted:
+            raise InputError(f"--{name} {word!r} is not one of {', '.join(accepted)}{nearest(word, list(accepted))}")
+
+
+def read_weights(weights: dict | str | None) -> dict[str, float]:
+    """Loss weights from a recipe's mapping or a flag's JSON.
+
+    Args:
+        weights: `{"mlm": 0.1}`, or the same as text.
+
+    Returns:
+        Weights by loss.
+
+    Raises:
+        InputError: It is no such mapping, or names an unknown loss.
+    """
+    try:
+        read = json.loads(weights) if isinstance(weights, str) else dict(weights or {})
+        floats = {name: float(weight) for name, weight in read.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f'--loss_weights {weights!r} is not a mapping such as {{"mlm": 0.1}}') from error
+    check_choice("loss_weights", list(floats), LOSSES)
+    return floats
+
+
 @dataclass
 class ModelArguments:
     """Which encoder, and how it is wrapped.
 
     Attributes:
         encoder: Folder or Hub id of the encoder, or of a model that xling-align saved, to be trained further.
+        target_encoder: Folder or Hub id of a second encoder, for all languages but the source language, which makes
+            a dual encoder; one encoder for all unless given.
         language_token: See `XLingAlignConfig`.
         language_dropout: See `XLingAlignConfig`.
         fusion_context: See `XLingAlignConfig`.
@@ -55,6 +112,7 @@ class ModelArguments:
     """
 
     encoder: str | None = None
+    target_encoder: str | None = None
     language_token: str | None = None
     language_dropout: float | None = None
     fusion_context: str | None = None
@@ -76,6 +134,7 @@ class DataArguments:
 
     Attributes:
         train_file: Files or folders of pairs (TSV, JSONL, Parquet, TMX, gettext), or Hub dataset ids.
+        text_file: Files of plain text, a sentence a line; read by pre-training only.
         data_dir: A folder with `parallel/<corpus>/<xx>-<source language>.tsv[.gz]`.
         corpora: Which corpora of `data_dir`; all unless given.
         languages: Codes of the target languages; those of the pairs unless given.
@@ -85,6 +144,7 @@ class DataArguments:
     """
 
     train_file: list[str] | None = None
+    text_file: list[str] | None = None
     data_dir: str | None = None
     corpora: list[str] | None = None
     languages: list[str] | None = None
@@ -98,12 +158,35 @@ class XLingAlignTrainingArguments(TrainingArguments):
     """`TrainingArguments` with the defaults that contrastive alignment needs.
 
     bf16 is on where the machine multiplies it in hardware, `bf16=False` turns it off; incomplete batches are dropped,
-    columns are kept, and a non-finite loss is seen.
+    columns are kept, a non-finite loss is seen, and no search for unused parameters, since what no loss reaches is
+    frozen.
 
     Attributes:
         embedding_learning_rate: Learning rate of the word embeddings; `learning_rate` unless given. Embeddings that
             start from nothing want ten times that of the layers.
+        head_learning_rate: Of fusion, projection, language embeddings and LM head; `learning_rate` unless given.
+        discriminator_learning_rate: Of the language discriminator; decays as the others.
+        balance_learning_rate: Of the learned loss weights.
+        losses: Which losses are trained: language, inter, intra, momentum, mlm, tlm, distribution.
+        without: What is taken out of them: a loss, a level (language, sentence, word), or afm.
+        inter_loss: infonce, additive_margin, sigmoid or multi_positive.
+        margin: Of additive_margin.
+        intra_loss: stable, or paper for eq. 8 as printed.
+        intra_tau: Temperature of the stable intra loss.
+        language_loss: gradient_reversal, alternating or confusion.
+        language_labels: all to tell every language, source to tell the source from the others.
+        distribution_loss: mean for one prediction per sentence, per_token for the mean of its words' predictions.
+        smoothing: Laplace smoothing of the word distribution.
+        word_share: Share of a batch's pairs that the word level sees.
+        queue_size: Keys that momentum contrast remembers.
+        momentum: Decay of the momentum encoder.
+        momentum_tau: Temperature of momentum contrast.
+        mixup: Momentum contrast over two joined pairs in random order.
+        balance: loss or level for learned weights, one for each; fixed for weights of 1.
+        loss_weights: Fixed weights by loss; these losses learn none.
+        gradient_steps: Every so many steps, log the gradient norm of each level and the cosines between them; 0 never.
         tau: Temperature of the contrastive loss.
+        mlm_probability: Share of the tokens that masked language modelling masks.
         max_length: Longest text in tokens; longer ones are cut.
         row_groups: A batch's rows go through the encoder in so many groups of like length, each padded to its own
             longest; the same vectors in less time where padding costs more than a call. 2 on CPU, else 1.
@@ -121,9 +204,32 @@ class XLingAlignTrainingArguments(TrainingArguments):
     save_total_limit: int | None = 2
     remove_unused_columns: bool | None = False
     dataloader_drop_last: bool = True
+    ddp_find_unused_parameters: bool | None = False
     logging_nan_inf_filter: bool = False
     embedding_learning_rate: float | None = None
+    head_learning_rate: float | None = None
+    discriminator_learning_rate: float = 8e-4
+    balance_learning_rate: float = 1e-2
+    losses: list[str] = field(default_factory=lambda: ["inter"])
+    without: list[str] = field(default_factory=list)
+    inter_loss: str = "infonce"
+    margin: float = 0.3
+    intra_loss: str = "stable"
+    intra_tau: float = 0.1
+    language_loss: str = "gradient_reversal"
+    language_labels: str = "all"
+    distribution_loss: str = "mean"
+    smoothing: float = 1e-5
+    word_share: float = 0.25
+    queue_size: int = 4096
+    momentum: float = 0.999
+    momentum_tau: float = 0.25
+    mixup: bool = False
+    balance: str = "loss"
+    loss_weights: dict | str | None = None
+    gradient_steps: int = 0
     tau: float = 0.05
+    mlm_probability: float = 0.15
     max_length: int = 128
     row_groups: int | None = None
 
@@ -132,9 +238,15 @@ class XLingAlignTrainingArguments(TrainingArguments):
             self.use_cpu = True
         if self.row_groups is None:
             self.row_groups = 2 if self.use_cpu else 1
-        check_at_least(1, row_groups=self.row_groups)
+        check_at_least(1, row_groups=self.row_groups, queue_size=self.queue_size)
+        for name, accepted in CHOICES.items():
+            check_choice(name, getattr(self, name), accepted)
+        self.loss_weights = read_weights(self.loss_weights)
         check_at_least(3, max_length=self.max_length)  # a word between the first and the last token
-        check_at_least(1e-4, tau=self.tau)
+        check_at_least(1e-4, tau=self.tau, intra_tau=self.intra_tau, momentum_tau=self.momentum_tau)
+        for name in ("mlm_probability", "word_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InputError(f"--{name} is {getattr(self, name)}; it must be above 0 and at most 1")
         check_at_least(0, learning_rate=self.learning_rate, embedding_learning_rate=self.embedding_learning_rate)
         if self.bf16 is None:
             self.bf16 = has_fast_bf16() and not self.fp16

@@ -1,9 +1,9 @@
-"""What happens between steps: the sampler's epoch, and the running means of the language states."""
+"""What happens between steps: the sampler's epoch, running means, the projection of learned weights, logs."""
 
 import torch
 from transformers import TrainerCallback
 
-from .distributed import sum_over_processes
+from .distributed import mean_over_processes, sum_over_processes
 
 
 class LanguageMeans:
@@ -29,8 +29,31 @@ class LanguageMeans:
         self.total = self.count = None
 
 
+class LogMeans:
+    """Means of named figures between two logs."""
+
+    def __init__(self):
+        self.sums: dict[str, torch.Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, figures: dict[str, torch.Tensor | float]) -> None:
+        """Add one step's figures, scalars by name."""
+        for name, value in figures.items():
+            value = torch.as_tensor(value, dtype=torch.float32).detach()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def taken(self) -> dict[str, float]:
+        """The means over steps and processes, and start anew."""
+        means = {
+            name: round(float(mean_over_processes(value / self.counts[name])), 5) for name, value in self.sums.items()
+        }
+        self.sums, self.counts = {}, {}
+        return means
+
+
 class BetweenSteps(TrainerCallback):
-    """Sets the sampler's epoch from the step count alone, and updates the running means after each step."""
+    """Sets the sampler's epoch from the step count alone, and moves what follows the optimiser's step."""
 
     def __init__(self, trainer):
         self.trainer = trainer
@@ -43,5 +66,8 @@ class BetweenSteps(TrainerCallback):
         sampler.set_epoch(state.global_step // steps)
 
     def on_step_end(self, args, state, control, **kwargs):
-        """Update the running means of the language states."""
+        """Update the running means of the language states, and what the losses keep."""
         self.trainer.language_means.move(self.trainer.base.language)
+        self.trainer.balance.clamp()
+        if self.trainer.momentum_contrast is not None:
+            self.trainer.momentum_contrast.after_step()

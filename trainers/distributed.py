@@ -30,8 +30,18 @@ def rank() -> int:
     return dist.get_rank() if in_group() else 0
 
 
+def process_count() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if in_group() else 1
+
+
 def sum_over_processes(tensor: Tensor) -> Tensor:
     """Sum a tensor over all processes, in place."""
     if in_group():
         dist.all_reduce(tensor)
     return tensor
+
+
+def mean_over_processes(tensor: Tensor) -> Tensor:
+    """A copy of a tensor, averaged over all processes."""
+    return sum_over_processes(tensor.clone()) / process_count()

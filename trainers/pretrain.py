@@ -1,11 +1,20 @@
-"""Pre-train an encoder from scratch by masked language modelling on single sentences."""
+"""Pre-train an encoder by masked language modelling, from nothing or from where it stands.
 
+`accelerate launch -m xling_align.trainers.pretrain RECIPE.yaml --flag value`. A run that was stopped goes on from its
+last checkpoint when it is started again.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     DataCollatorForLanguageModeling,
     DataCollatorWithPadding,
     PreTrainedConfig,
@@ -13,29 +22,66 @@ from transformers import (
     TrainerCallback,
 )
 
-from xling_align.modeling_xling import XLingAlignConfig, XLingAlignForPreTraining
+from xling_align.modeling_xling import (
+    InputError,
+    XLingAlignConfig,
+    XLingAlignForPreTraining,
+    XLingAlignModel,
+    load_tokenizer,
+)
 
-from .arguments import XLingAlignTrainingArguments
-from .data.tokenized import TokenizedTexts
+from .adaptive.balance import LossBalance
+from .align import check_writable, log_to_screen, pair_stream, tell_processes
+from .arguments import DataArguments, XLingAlignTrainingArguments, one_line_errors, parse
+from .data.formats import text_lines
+from .data.pairs import LeftOut
+from .data.readers import ReadReport
+from .data.tokenized import TokenizedTexts, join_texts, tokenize_texts
+from .lm_head import load_lm_head, masked_lm_model
 from .objectives import masked_lm
+from .optimization import couple_moments
 from .trainer import XLingAlignTrainer, last_complete_checkpoint
+
+logger = logging.getLogger("xling_align")
+
+
+@dataclass
+class PretrainArguments:
+    """Which encoder to pre-train, and how.
+
+    Attributes:
+        encoder: Folder or Hub id of an encoder to go on from.
+        encoder_config: A fresh encoder instead: its `model_type`, and what differs from that type's defaults.
+        tokenizer: Folder or Hub id of the tokenizer; the encoder's own unless given.
+        tlm: Mask source and target of each pair in one sequence (TLM) besides the single sentences (MLM).
+    """
+
+    encoder: str | None = None
+    encoder_config: str | None = None
+    tokenizer: str | None = None
+    tlm: bool = False
 
 
 class MaskedLMTrainer(XLingAlignTrainer):
     """Trains `XLingAlignForPreTraining` to restore masked tokens of single texts (eq. 12), by Coupled Adam."""
 
-    unused = ("word_fusion", "sentence_fusion", "language", "projection", "discriminator")
+    def _with_heads(self, model):
+        return model
+
+    def _set_up_losses(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+        for name, parameter in model.named_parameters():
+            if {"word_fusion", "sentence_fusion", "language", "projection", "discriminator"} & set(name.split(".")):
+                parameter.requires_grad_(False)
+        self.language_level = self.word_level = self.momentum_contrast = None
+        self.balance = LossBalance({})
 
     def _collator(self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig):
-        self.masker = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
+        self.masker = DataCollatorForLanguageModeling(tokenizer, mlm_probability=self.args.mlm_probability)
         self.special = torch.tensor(tokenizer.all_special_ids)
         return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Make the optimiser; the word embeddings' second moments are one and the same for all words.
-
-        Otherwise Adam moves all rare words in one direction, step by step, until all embeddings share it: Coupled
-        Adam (Stollenwerk and Stollenwerk 2025, Better Embeddings with Coupled Adam).
+        """Make the optimiser; the word embeddings' second moments are coupled.
 
         Args:
             model: As `Trainer.create_optimizer`.
@@ -44,14 +90,7 @@ class MaskedLMTrainer(XLingAlignTrainer):
             The optimiser.
         """
         optimizer = super().create_optimizer(model)
-        words = self.base.get_input_embeddings().weight
-
-        @torch.no_grad()
-        def couple(*_):
-            moments = optimizer.state[words]["exp_avg_sq"]
-            moments.copy_(moments.mean(0, keepdim=True).expand_as(moments))
-
-        optimizer.register_step_post_hook(couple)
+        couple_moments(optimizer, self.base.get_input_embeddings().weight)
         return optimizer
 
     def compute_loss(
@@ -80,31 +119,32 @@ class MaskedLMTrainer(XLingAlignTrainer):
 
 
 def pretrain(
-    encoder: PreTrainedConfig,
+    encoder: PreTrainedConfig | str,
     texts: TokenizedTexts,
     tokenizer: PreTrainedTokenizerBase,
     args: XLingAlignTrainingArguments,
     folder: str | Path,
     callbacks: list[TrainerCallback] | None = None,
 ) -> None:
-    """Pre-train a fresh encoder and save it as a plain one; a run that was stopped goes on.
+    """Pre-train an encoder and save it as a stock masked language model; a run that was stopped goes on.
 
     Args:
-        encoder: What to build.
-        texts: Single sentences; no pairs, so that the unaligned encoder has seen none.
+        encoder: The config of a fresh one, or the folder or Hub id of one to go on from.
+        texts: Single sentences; without pairs, so that the unaligned encoder has seen none.
         tokenizer: The tokenizer that made the texts.
         args: Training arguments; checkpoints go to their `output_dir`.
         folder: Where the encoder and its tokenizer are saved.
         callbacks: As `Trainer`.
     """
     torch.manual_seed(args.seed)
-    config = XLingAlignConfig(encoder_config=encoder, language_token="none", fusion_context="none")
-    model = XLingAlignForPreTraining(config)
-    start_at_frequencies(model.lm_head.decoder.bias, texts)
+    base = XLingAlignModel.from_encoder(encoder, [], language_token="none", fusion_context="none")
+    model = XLingAlignForPreTraining.from_base(base)
+    if isinstance(encoder, PreTrainedConfig) or not load_lm_head(model, encoder):
+        start_at_frequencies(model.lm_head.decoder.bias, texts)
     trainer = MaskedLMTrainer(model, args, texts, processing_class=tokenizer, callbacks=callbacks)
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(args.output_dir))
     tokenizer.save_pretrained(folder)
-    model.xling.encoder.save_pretrained(folder)
+    (masked_lm_model(model) or model.xling.encoder).save_pretrained(folder)
 
 
 @torch.no_grad()
@@ -112,3 +152,85 @@ def start_at_frequencies(bias: Tensor, texts: TokenizedTexts) -> None:
     """Start the decoder's bias (vocab,) at the log of each token's share, so that nothing else has to learn it."""
     counts = torch.from_numpy(np.bincount(texts.tokens, minlength=len(bias)) + 1)
     bias.copy_((counts / counts.sum()).log())
+
+
+def file_texts(path: str, report: ReadReport) -> Iterator[str]:
+    """The lines of a plain text file."""
+    for number, line in text_lines(Path(path)):
+        if isinstance(line, LeftOut):
+            report.leave_out(path, f"line {number}: {line}")
+        else:
+            report.good[path] += 1
+            yield line.strip()
+
+
+def single_texts(data: DataArguments) -> list[str]:
+    """All distinct sentences that the arguments name, either side of pairs included, in an order of their own.
+
+    Args:
+        data: Where the texts come from.
+
+    Returns:
+        The sentences, sorted, so that nothing tells which of them are translations.
+
+    Raises:
+        InputError: There is none.
+    """
+    report, texts = ReadReport(), set()
+    for path in data.text_file or []:
+        texts.update(file_texts(path, report))
+    if data.train_file or data.data_dir or not data.text_file:
+        texts.update(row[side] for row in pair_stream(data, report) for side in ("source", "target"))
+    logger.info(report)
+    return sorted(texts - {""})
+
+
+def fresh_config(text: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
+    """Config of a fresh encoder for a tokenizer.
+
+    Args:
+        text: JSON object with `model_type` and whatever differs from that type's defaults.
+        tokenizer: Gives the vocabulary's size and the padding token.
+
+    Returns:
+        The config.
+
+    Raises:
+        InputError: The text is no such object, or the type is unknown.
+    """
+    try:
+        fields = json.loads(text)
+        given = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **fields}
+        return AutoConfig.for_model(**given)
+    except (ValueError, TypeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"--encoder_config is no encoder's config ({reason}); give a mapping such as "
+            '{"model_type": "bert", "hidden_size": 256}'
+        ) from error
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    """Run the program."""
+    model, data, args = parse(argv, PretrainArguments, DataArguments, XLingAlignTrainingArguments, program="pretrain")
+    log_to_screen(args.should_log)
+    check_writable(args.output_dir)
+    if bool(model.encoder) == bool(model.encoder_config):
+        raise InputError("give either --encoder FOLDER to go on from, or --encoder_config for a fresh one")
+    if not (model.tokenizer or model.encoder):
+        raise InputError("a fresh encoder needs --tokenizer FOLDER; xling tokenizer trains one")
+    tell_processes()
+    tokenizer = load_tokenizer(model.tokenizer or model.encoder)
+    encoder = model.encoder or fresh_config(model.encoder_config, tokenizer)
+    tokenized = tokenize_texts(single_texts(data), tokenizer, args.max_length)
+    if model.tlm:
+        pairs = ((row["source"], row["target"]) for row in pair_stream(data, ReadReport()))
+        tokenized = join_texts(tokenized, tokenize_texts(pairs, tokenizer, args.max_length))
+    logger.info("%d texts, %d tokens", len(tokenized), len(tokenized.tokens))
+    pretrain(encoder, tokenized, tokenizer, args, args.output_dir)
+    logger.info("saved to %s", args.output_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from xling_align.modeling_xling import (
     InputError,
     XLingAlignConfig,
+    XLingAlignForPreTraining,
     XLingAlignModel,
     XLingAlignOutput,
     XLingAlignPreTrainedModel,
@@ -24,25 +25,40 @@ from xling_align.modeling_xling import (
 )
 
 from .adapters import ADAPTER_FILE, adapter_weights, merged_weights
-from .arguments import XLingAlignTrainingArguments
-from .callbacks import BetweenSteps, LanguageMeans
+from .adaptive.balance import LossBalance
+from .arguments import LEVELS, XLingAlignTrainingArguments
+from .callbacks import BetweenSteps, LanguageMeans, LogMeans
 from .data.batches import LengthBucketSampler, PairCollator
 from .data.tokenized import TokenizedPairs, TokenizedTexts, tokenize_pairs
-from .distributed import gather, rank
+from .distributed import mean_over_processes
 from .dropout import QuickDropout
-from .objectives import symmetric_infonce
+from .gradients import gradient_figures
+from .levels import (
+    EncodedPairs,
+    LanguageLevel,
+    MomentumContrast,
+    Step,
+    WordLevel,
+    chosen_losses,
+    fused,
+    level_of,
+    sentence_losses,
+)
+from .optimization import couple_moments, parameter_groups
 
 logger = logging.getLogger(__name__)
 
+POLICY_FILE = "policies.pt"
+
 
 class XLingAlignTrainer(Trainer):
-    """Aligns an `XLingAlignModel` (or a class over it) on translation pairs by symmetric InfoNCE.
+    """Aligns an `XLingAlignModel` on translation pairs, by the losses of `args.losses`.
 
     Sources and translations go through the encoder in one forward pass; the batches are of like length and hold each
     meaning once; over several processes the negatives are those of all of them, with the exact gradient.
 
     Args:
-        model: The model.
+        model: The model. An `XLingAlignModel` gets the heads that the losses need; `save_model` leaves them out again.
         args: Training arguments.
         train_dataset: A `datasets.Dataset` (or any iterable of dicts) with columns `source`, `target`,
             `source_language`, `target_language` and, if known, `pair_id`; or `TokenizedPairs`.
@@ -55,7 +71,6 @@ class XLingAlignTrainer(Trainer):
     """
 
     loss_is_scaled_for_ga = False
-    unused = ("word_fusion", "lm_head", "discriminator")  # not in the sentence-level loss
     model: XLingAlignPreTrainedModel
     args: XLingAlignTrainingArguments
     base: XLingAlignModel
@@ -71,8 +86,9 @@ class XLingAlignTrainer(Trainer):
     ):
         if processing_class is None:
             raise InputError("the trainer needs the tokenizer; give processing_class=tokenizer")
-        self.base = getattr(model, "xling", model)  # pyright: ignore[reportAttributeAccessIssue]
+        self.args = args
         self.language_means = LanguageMeans()
+        self.means = LogMeans()
         limit_tokenizer(processing_class, model.config)
 
         def tokenized(pairs):
@@ -83,9 +99,9 @@ class XLingAlignTrainer(Trainer):
         pairs = tokenized(train_dataset)
         by_name = isinstance(eval_dataset, dict)
         evaluated = {k: tokenized(v) for k, v in eval_dataset.items()} if by_name else tokenized(eval_dataset)
-        for name, parameter in model.named_parameters():
-            if any(part in self.unused for part in name.split(".")):
-                parameter.requires_grad_(False)
+        model = self._with_heads(model)
+        self.base = getattr(model, "xling", model)  # pyright: ignore[reportAttributeAccessIssue]
+        self._set_up_losses(model, processing_class)
         super().__init__(
             model=model,
             args=args,
@@ -98,6 +114,45 @@ class XLingAlignTrainer(Trainer):
         if pairs is not None:
             self.train_sampler = self._sampler(pairs, args.train_batch_size, args.seed)
             self.add_callback(BetweenSteps(self))
+
+    def _with_heads(self, model: XLingAlignPreTrainedModel) -> XLingAlignPreTrainedModel:
+        """The model, with the heads for training if a loss needs them."""
+        self.losses = chosen_losses(self.args)
+        if not self.losses:
+            raise InputError("no loss is left to train; --without takes all of --losses out")
+        if set(self.losses) <= {"inter", "intra"} or not isinstance(model, XLingAlignModel):
+            return model
+        return XLingAlignForPreTraining.from_base(model)
+
+    def _set_up_losses(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Make what the losses need, and freeze what none of them reaches."""
+        args, names = self.args, set(self.losses)
+        word, plain = names & set(LEVELS["word"]), self.base.config.language_token == "none"
+        read = {
+            "word_fusion": word,
+            "lm_head": word,
+            "discriminator": "language" in names,
+            "projection": names & set(LEVELS["sentence"]),
+            "sentence_fusion": plain or names - {"language"},
+            "language": not plain or self.base.sentence_fusion is not None,
+        }
+        for name, parameter in model.named_parameters():
+            if not all(read.get(part, True) for part in name.split(".")):
+                parameter.requires_grad_(False)
+        self.language_level = self.word_level = self.momentum_contrast = None
+        if "language" in names:
+            self.language_level = LanguageLevel(args, model, self.progress)
+        if word:
+            self.word_level = WordLevel(self.losses, args, model, tokenizer)
+        if "momentum" in names:
+            self.momentum_contrast = MomentumContrast(args, model, tokenizer.cls_token_id, tokenizer.pad_token_id)
+        self.balance = LossBalance(balance_groups(self.losses, args), args.loss_weights)
+        if self.balance.names:  # its parameters are trained and saved with the model's
+            model.add_module("loss_balance", self.balance)
+
+    def progress(self) -> float:
+        """Share of the training that is done."""
+        return self.state.global_step / max(self.state.max_steps, 1)
 
     def _collator(self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig):
         return PairCollator(int(tokenizer.pad_token_id), max_length=config.max_position_embeddings)  # pyright: ignore
@@ -112,7 +167,7 @@ class XLingAlignTrainer(Trainer):
         return self._sampler(eval_dataset, min(self.args.eval_batch_size, len(eval_dataset)), 0)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Make the optimiser, the word embeddings in a group of their own if they have their own learning rate.
+        """Make the optimiser, with the groups of `parameter_groups`.
 
         Args:
             model: As `Trainer.create_optimizer`.
@@ -121,64 +176,98 @@ class XLingAlignTrainer(Trainer):
             The optimiser.
         """
         optimizer = super().create_optimizer(model)
-        words = [parameter for parameter in self.base.get_input_embeddings().parameters() if parameter.requires_grad]
-        if self.args.embedding_learning_rate and words and len(optimizer.param_groups) == 2:
-            apart = {id(parameter) for parameter in words}
-            for group in optimizer.param_groups:
-                group["params"] = [parameter for parameter in group["params"] if id(parameter) not in apart]
-            decay = optimizer.param_groups[0]["weight_decay"]
-            settings = {"lr": self.args.embedding_learning_rate, "weight_decay": decay}
-            optimizer.add_param_group({"params": words, **settings})
+        model = self.model if model is None else model
+        words = [words for tower in self.base.towers for words in tower.get_input_embeddings().parameters()]
+        optimizer.param_groups.clear()
+        for group in parameter_groups(model, self.args, words, self.get_decay_parameter_names(model)):
+            optimizer.add_param_group(group)
+        if self.word_level is not None:
+            couple_moments(optimizer, self.base.get_input_embeddings().weight)
         return optimizer
 
-    def pair_loss(self, output: XLingAlignOutput, pair_ids: Tensor) -> Tensor:
-        """Symmetric InfoNCE of one batch, its negatives gathered over all processes.
-
-        Args:
-            output: The model's output for 2N rows.
-            pair_ids: Meaning of each pair (N,).
-
-        Returns:
-            A scalar.
-        """
-        vectors = output.pooler_output if output.projection is None else output.projection
-        source, target = vectors.float().chunk(2)  # pyright: ignore[reportOptionalMemberAccess]
-        return symmetric_infonce(
-            source,
-            target,
-            self.args.tau,
-            pair_ids,
-            gather(source),
-            gather(target),
-            gather(pair_ids),
-            first=rank() * len(source),
-        )
-
-    def encode(self, model: nn.Module, inputs: dict) -> XLingAlignOutput:
-        """Sentence vectors and language states of a batch's 2N rows, in `row_groups` passes.
+    def encode(self, model: nn.Module, inputs: dict, word_rows: Tensor | None = None) -> EncodedPairs:
+        """Representations of a batch's 2N rows, in `row_groups` passes.
 
         Args:
             model: The model, possibly wrapped.
             inputs: A batch of `PairCollator` without `pair_ids`.
+            word_rows: Rows whose words are wanted, in rising order; none unless given.
 
         Returns:
-            `pooler_output`, `projection`, `language_ids` and `language_state`, in the order of the rows.
+            The representations, in the order of the rows.
         """
-        groups = self.args.row_groups
-        if groups == 1 or self.base.config.fusion_context == "pair":  # a pair's fusion needs both of its rows
-            return model(**inputs, paired=True, fuse_words=False)
+        pair_form = self.base.config.fusion_context == "pair"  # a pair's fusion needs both of its rows
         lengths = inputs["attention_mask"].sum(1)
-        parts = lengths.argsort(stable=True).chunk(groups)
-        outputs = []
+        groups = 1 if pair_form else self.args.row_groups
+        parts = lengths.argsort(stable=True).chunk(groups) if groups > 1 else [torch.arange(len(lengths))]
+        outputs, words = [], []
         for rows in parts:
-            width = int(lengths[rows[-1]])
+            rows = rows.to(lengths.device)
+            width = int(lengths[rows].max()) if groups > 1 else inputs["input_ids"].shape[1]
             texts = {name: inputs[name][rows, :width] for name in ("input_ids", "attention_mask")}
-            outputs.append(model(**texts, language_ids=inputs["language_ids"][rows], fuse_words=False))
-        back = torch.cat(parts).argsort()
-        names = ("pooler_output", "projection", "language_ids", "language_state")
-        kept = [name for name in names if name in outputs[0]]
-        joined: dict[str, Any] = {name: torch.cat([output[name] for output in outputs])[back] for name in kept}
-        return XLingAlignOutput(**joined)
+            languages = inputs["language_ids"][rows]
+            output = model(**texts, language_ids=languages, paired=pair_form, fuse_words=False)
+            outputs.append(output)
+            if word_rows is not None:
+                words.append(self.words_of(output, texts["attention_mask"], rows, word_rows, pair_form))
+        back = torch.cat(list(parts)).argsort().to(lengths.device)
+        names = ("pooler_output", "language_state", "language_ids", "projection")
+        joined = {
+            name: None if outputs[0].get(name) is None else torch.cat([output[name] for output in outputs])[back]
+            for name in names
+        }
+        if word_rows is not None:
+            states, owners = (torch.cat(side) for side in zip(*words, strict=True))
+            order = owners.argsort(stable=True)
+            joined |= {"words": states[order], "word_rows": owners[order]}
+        return EncodedPairs(**joined)  # pyright: ignore[reportArgumentType]
+
+    def words_of(
+        self, output: XLingAlignOutput, mask: Tensor, rows: Tensor, wanted: Tensor, pair_form: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Fused words of the wanted rows in one pass, first tokens left out.
+
+        Args:
+            output: Of the pass.
+            mask: 1 for real tokens (rows, words).
+            rows: Which rows of the batch the pass had (rows,).
+            wanted: Rows of the batch that are wanted.
+            pair_form: Fuse with the partner's sentence too, as the paper does.
+
+        Returns:
+            Words (words, dim) and the row of each (words,).
+        """
+        own = torch.isin(rows, wanted.to(rows.device))
+        places = (mask.bool() & own.unsqueeze(1))[:, 1:].nonzero()
+        states = output.word_states[places[:, 0], places[:, 1] + 1]  # pyright: ignore[reportOptionalSubscript]
+        sentence = output.pooler_output
+        contexts = [sentence, sentence.roll(len(sentence) // 2, 0)] if pair_form else [sentence]  # pyright: ignore
+        return fused(self.base, states, torch.stack(contexts, 1)[places[:, 0]]), rows[places[:, 0]]  # pyright: ignore
+
+    def level_losses(self, model: nn.Module, inputs: dict) -> tuple[dict[str, Tensor], EncodedPairs]:
+        """Every loss that is on, of one batch of 2N rows.
+
+        Args:
+            model: The model, possibly wrapped.
+            inputs: A batch of `PairCollator`.
+
+        Returns:
+            Scalars by name, and the representations.
+        """
+        inputs = dict(inputs)
+        pair_ids = inputs.pop("pair_ids")
+        rows = None if self.word_level is None else self.word_level.draw(len(pair_ids)).to(pair_ids.device)
+        encoded = self.encode(model, inputs, rows if "distribution" in self.losses else None)
+        step = Step(model, inputs, pair_ids, rows, encoded)
+        losses: dict[str, Tensor] = {}
+        if self.language_level is not None:
+            losses["language"] = self.language_level(step)
+        losses |= sentence_losses(step, self.losses, self.args)
+        if self.momentum_contrast is not None:
+            losses["momentum"] = self.momentum_contrast(step)
+        if self.word_level is not None:
+            losses |= self.word_level(step)
+        return losses, encoded
 
     def compute_loss(
         self, model: nn.Module, inputs: dict, return_outputs: bool = False, num_items_in_batch: Tensor | None = None
@@ -188,27 +277,49 @@ class XLingAlignTrainer(Trainer):
         Args:
             model: The model, possibly wrapped.
             inputs: A batch of `PairCollator`.
-            return_outputs: Whether to return the model's output as well.
+            return_outputs: Whether to return the representations as well.
             num_items_in_batch: Not used; the loss is a mean over the batch.
 
         Returns:
-            The loss, or the loss and the output.
+            The loss, or the loss and the representations.
 
         Raises:
-            FloatingPointError: The loss is not finite.
+            FloatingPointError: A loss is not finite.
         """
-        inputs = dict(inputs)
-        pair_ids = inputs.pop("pair_ids")
-        output = self.encode(model, inputs)
-        loss = self.pair_loss(output, pair_ids)
-        if not loss.isfinite():
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.state.global_step}; lower --learning_rate, or --bf16 false"
-            )
+        losses, encoded = self.level_losses(model, inputs)
+        for name, value in losses.items():
+            if not value.isfinite():
+                raise FloatingPointError(
+                    f"the {name} loss is {value.item()} at step {self.state.global_step}; "
+                    "lower --learning_rate, or --bf16 false"
+                )
         if model.training:
+            self.balance.start({name: mean_over_processes(value.detach()) for name, value in losses.items()})
             rows = len(self.model.config.languages) + 1
-            self.language_means.add(output["language_ids"], output["language_state"], rows)
-        return (loss, output) if return_outputs else loss
+            self.language_means.add(encoded.language_ids, encoded.language_state, rows)
+            self._note(losses)
+        loss = self.balance(losses)
+        return (loss, encoded) if return_outputs else loss
+
+    def _note(self, losses: dict[str, Tensor]) -> None:
+        """Keep what the next log shows: losses, learned weights, the levels' gradients."""
+        if len(losses) > 1:
+            self.means.add({f"loss_{name}": value.detach() for name, value in losses.items()})
+            self.means.add({f"weight_{name}": self.balance.weight(name) for name in self.balance.groups})
+        every = self.args.gradient_steps
+        if every and self.state.global_step % every == 0:
+            levels: dict[str, Tensor] = {}
+            for name, value in losses.items():
+                weighted, level = self.balance.weight(name) * value, level_of(name)
+                levels[level] = levels[level] + weighted if level in levels else weighted
+            shared = [parameter for parameter in self.base.encoder.parameters() if parameter.requires_grad]
+            self.means.add(gradient_figures(levels, shared))
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the means since the last log of what `_note` kept."""
+        if "loss" in logs:
+            logs = {**logs, **self.means.taken()}
+        super().log(logs, start_time)
 
     @torch.no_grad()
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
@@ -217,6 +328,30 @@ class XLingAlignTrainer(Trainer):
             loss = self.compute_loss(model, self._prepare_inputs(inputs))
         return loss, None, None
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False):
+        """Save the model without the heads that only training needs; a checkpoint keeps them.
+
+        Args:
+            output_dir: Folder; the arguments' `output_dir` unless given.
+            _internal_call: As `Trainer`: whether this is a checkpoint.
+        """
+        if _internal_call or self.model is self.base:
+            return super().save_model(output_dir, _internal_call)
+        whole, self.model = self.model, self.base
+        try:
+            return super().save_model(output_dir, _internal_call)
+        finally:
+            self.model = whole
+
+    def policies(self) -> dict[str, Any]:
+        """What has a state besides the model's and the optimiser's."""
+        found: dict[str, Any] = {}
+        if self.momentum_contrast is not None:
+            found["momentum"] = self.momentum_contrast
+        if self.language_level is not None and self.language_level.own_optimizer is not None:
+            found["discriminator"] = self.language_level.own_optimizer
+        return found
+
     def _save(self, output_dir: str | None = None, state_dict=None):
         """Save a folder that every Auto class loads; adapters are merged, and kept beside for a later resume."""
         folder = Path(output_dir or self.args.output_dir or "")
@@ -224,10 +359,17 @@ class XLingAlignTrainer(Trainer):
         super()._save(str(folder), merged_weights(self.model) if adapters else state_dict)
         if adapters:
             save_file(adapters, folder / ADAPTER_FILE)
+        states = {name: policy.state_dict() for name, policy in self.policies().items()}
+        if states and folder.name.startswith("checkpoint-"):
+            torch.save(states, folder / POLICY_FILE)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         """Load a checkpoint's weights; with adapters, the layers they stand on stay as they were built."""
         folder = Path(resume_from_checkpoint)
+        if self.policies():
+            states = torch.load(folder / POLICY_FILE, map_location=self.args.device, weights_only=True)
+            for name, policy in self.policies().items():
+                policy.load_state_dict(states[name])
         if not (folder / ADAPTER_FILE).exists():
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
         weights = {**load_file(folder / "model.safetensors"), **load_file(folder / ADAPTER_FILE)}
@@ -250,6 +392,27 @@ class XLingAlignTrainer(Trainer):
         on_cpu = self.args.device.type == "cpu"
         with eager_on_cpu(self.model, self.args), QuickDropout() if on_cpu else nullcontext():
             return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+
+def balance_groups(losses: list[str], args: XLingAlignTrainingArguments) -> dict[str, str]:
+    """Which log-variance weighs which loss.
+
+    A loss with a fixed weight has none, nor has an adversary's: the encoder's share of a min-max term is negative, and
+    a learned weight would grow without bound. One loss alone needs no balance.
+
+    Args:
+        losses: Those that are on.
+        args: `balance`, `loss_weights`, `language_loss`.
+
+    Returns:
+        The log-variance's name, by loss.
+    """
+    if args.balance == "fixed" or len(losses) == 1:
+        return {}
+    fixed = set(args.loss_weights or ())
+    if args.language_loss == "gradient_reversal":
+        fixed.add("language")
+    return {loss: loss if args.balance == "loss" else level_of(loss) for loss in losses if loss not in fixed}
 
 
 @contextmanager
@@ -292,9 +455,12 @@ def check_same_model(checkpoint: Path, config: XLingAlignConfig) -> None:
     if not (checkpoint / "config.json").is_file():
         raise InputError(f"{checkpoint} holds no checkpoint; name a folder such as outputs/align/checkpoint-500")
     saved = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-    encoder, own = saved.get("encoder_config", {}), config.encoder_config.to_dict()
     names = ("model_type", "vocab_size", "hidden_size", "dim", "num_hidden_layers", "n_layers")
-    differing = [name for name in names if encoder.get(name) != own.get(name)]
+    differing = []
+    for tower in ("encoder_config", "target_encoder_config"):
+        theirs, own = saved.get(tower) or {}, getattr(config, tower)
+        own = {} if own is None else own.to_dict()
+        differing += [name for name in names if theirs.get(name) != own.get(name)]
     names = ("languages", "language_token", "fusion_context", "projection_dim")
     differing += [name for name in names if saved.get(name) != getattr(config, name)]
     if differing:

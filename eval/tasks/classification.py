@@ -1,10 +1,11 @@
 """Zero-shot classification: learn on source-language vectors, test on every language."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from xling_align.eval.data_dir import limit_of
 from xling_align.eval.extras import eval_extra
 from xling_align.eval.tasks.result import TaskResult
 from xling_align.modeling_xling import InputError
@@ -16,7 +17,7 @@ Labelled = tuple[Sequence[str], Sequence[Any]]
 def run(
     encode: Callable[..., np.ndarray],
     train: Labelled,
-    tests: dict[str, Labelled],
+    tests: Mapping[str, Labelled],
     source: str = "en",
     held_out: float = 0.2,
 ) -> TaskResult:
@@ -54,7 +55,7 @@ def run(
         metric="macro_f1",
         scores={language: scores["macro_f1"] for language, scores in details.items()},
         details=details,
-        metadata={"train_texts": len(targets), "labels": len(set(targets.tolist()))},
+        metadata={"train_texts": len(targets), "labels": len(set(targets.tolist())), **limit_of(tests)},
         source=source,
     )
 
@@ -88,7 +89,7 @@ def _scores(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     return {"macro_f1": float(macro), "accuracy": float(np.mean(gold == predicted)), "texts": len(gold)}
 
 
-def _problem(train: Labelled, tests: dict[str, Labelled], source: str) -> str | None:
+def _problem(train: Labelled, tests: Mapping[str, Labelled], source: str) -> str | None:
     known = set(train[1])
     if len(known) < 2:
         return f"classification needs two or more labels to learn from; the training data has {len(known)}"

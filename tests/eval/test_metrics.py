@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from xling_align.eval import encoding, report
-from xling_align.eval.metrics import retrieval, transfer
+from xling_align.eval.metrics import entities, retrieval, transfer
+from xling_align.eval.metrics.entities import entity_scores, entity_types
 from xling_align.eval.metrics.retrieval import retrieval_scores
 from xling_align.eval.metrics.transfer import change_in_points, transfer_summary
 from xling_align.modeling_xling import InputError
 
 
-@pytest.mark.parametrize("module", [retrieval, transfer, report, encoding])
+@pytest.mark.parametrize("module", [retrieval, transfer, entities, report, encoding])
 def test_examples_in_docstrings_hold(module):
     outcome = doctest.testmod(module)
     assert outcome.attempted and not outcome.failed
@@ -93,3 +94,66 @@ def test_transfer_needs_the_source_and_one_more(scores):
 def test_change_adds_up_with_what_is_shown():
     assert change_in_points(0.41351, 0.37549) == pytest.approx(37.5 - 41.4)
     assert str(change_in_points(0.50003, 0.5)) == "0.0"
+
+
+def entities_of(tags):
+    """Entities by conlleval's rules, written anew: a tag opens one unless it is an I- that goes on with the last."""
+    found, last = [], "O"
+    for place, tag in enumerate(tags):
+        if tag.startswith("I-") and last[2:] == tag[2:]:
+            found[-1] = (*found[-1][:2], place)
+        elif tag != "O":
+            found.append((tag[2:], place, place))
+        last = tag
+    return set(found)
+
+
+def test_scores_equal_a_count_of_spans_on_thousands_of_ill_formed_sentences():
+    rng = np.random.default_rng(0)
+    names = ["O", "O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    gold = [rng.choice(names, size).tolist() for size in rng.integers(1, 12, 3000)]
+    predicted = [
+        [tag if rng.random() < 0.6 else other for tag, other in zip(tags, rng.choice(names, len(tags)), strict=True)]
+        for tags in gold
+    ]
+    wanted, found = ([entities_of(tags) for tags in side] for side in (gold, predicted))
+    right = sum(len(first & second) for first, second in zip(wanted, found, strict=True))
+    total, given = sum(map(len, wanted)), sum(map(len, found))
+    scores = entity_scores(gold, predicted)
+    assert 0.1 < scores["f1"] < 0.9
+    assert scores == pytest.approx(
+        {"f1": 2 * right / (total + given), "precision": right / given, "recall": right / total, "entities": total}
+    )
+
+
+def test_an_entity_needs_its_type_and_both_ends():
+    gold = [["B-PER", "I-PER", "O"]]
+    for predicted in (["B-PER", "O", "O"], ["B-PER", "I-PER", "I-PER"], ["B-LOC", "I-LOC", "O"], ["O", "I-PER", "O"]):
+        assert entity_scores(gold, [predicted])["f1"] == 0
+    assert entity_scores(gold, [["I-PER", "I-PER", "O"]])["f1"] == 1  # an I- that continues nothing starts an entity
+
+
+def test_other_types_count_as_outside_on_both_sides():
+    gold = [["B-PER", "B-DATE", "I-DATE"], ["B-DATE"]]
+    predicted = [["B-PER", "B-PER", "I-DATE"], ["O"]]
+    assert entity_scores(gold, predicted)["recall"] == pytest.approx(1 / 3)
+    assert entity_scores(gold, predicted, ["PER"]) == {"f1": 2 / 3, "precision": 0.5, "recall": 1.0, "entities": 1}
+    assert entity_types(gold) == ["DATE", "PER"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_entities_the_scores_are_zero_in_silence():
+    assert entity_scores([["O"]], [["O"]]) == {"f1": 0, "precision": 0, "recall": 0, "entities": 0}
+
+
+@pytest.mark.parametrize(
+    ("gold", "predicted", "message"),
+    [
+        ([], [], "0 sentences"),
+        ([["O"]], [], "0 sentences predicted for 1"),
+        ([["O", "O"]], [["O"]], "sentence 1: 1 tags"),
+    ],
+)
+def test_entities_refuse_tags_that_do_not_match(gold, predicted, message):
+    with pytest.raises(InputError, match=message):
+        entity_scores(gold, predicted)

@@ -5,8 +5,9 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
+from xling_align.eval.data_dir import ByLanguage, Pairs, Tagged, Texts, Translations
 from xling_align.eval.metrics.retrieval import retrieval_scores
-from xling_align.eval.tasks import classification, retrieval
+from xling_align.eval.tasks import classification, ner, paraphrase, retrieval
 from xling_align.eval.tasks.result import TaskResult
 from xling_align.modeling_xling import InputError
 
@@ -126,3 +127,93 @@ def test_the_mean_leaves_the_source_out_and_needs_another_language():
     assert TaskResult("t", "m", {"en": 1.0, "de": 0.5}, source="de").mean == 1.0
     with pytest.raises(InputError, match="besides 'en'"):
         _ = TaskResult("t", "m", {"en": 1.0}).mean
+
+
+def test_tatoeba_pairs_each_language_with_its_own_english():
+    data = {"de": Translations(texts("en")[:30], texts("de")[:30]), "ar": Translations(texts("en"), texts("ar"))}
+    result = retrieval.run_tatoeba(encode, ByLanguage(data, limit=90))
+    for language, (english, foreign) in data.items():
+        expected = retrieval_scores(encode(english, "en"), encode(foreign, language))
+        assert result.details[language] == {**expected, "sentences": len(english)}
+        assert result.scores[language] == expected["accuracy"] > 0
+    assert result.metadata == {"limit": 90}
+
+
+@pytest.mark.parametrize("data", [{}, {"de": (["a"], ["b", "c"])}, {"de": ([], [])}])
+def test_tatoeba_refuses_sides_that_are_not_aligned(data):
+    with pytest.raises(InputError, match="tatoeba|N > 0"):
+        retrieval.run_tatoeba(constant, data)
+
+
+def test_classification_states_the_limit_of_its_tests():
+    tests = ByLanguage({"de": Texts(texts("de"), labels())}, limit=COUNT)
+    assert classification.run(encode, (texts("en"), labels()), tests).metadata["limit"] == COUNT
+
+
+PAIRS = {"en": Pairs(list("abcd"), list("abcx"), list("1110")), "de": Pairs(list("ab"), list("xb"), list("10"))}
+
+
+def test_paraphrase_scores_the_share_of_right_labels():
+    def same(first, second, language):
+        assert language in PAIRS
+        return [str(int(one == other)) for one, other in zip(first, second, strict=True)]
+
+    result = paraphrase.run(same, ByLanguage(PAIRS, limit=4))
+    assert result.scores == {"en": 1.0, "de": 0.0}
+    assert result.details["en"] == {"accuracy": 1.0, "majority": 0.75, "pairs": 4}
+    assert result.summary()["gap"] == 1.0 and result.metadata == {"limit": 4}
+
+
+def test_an_answer_that_is_always_the_same_scores_the_majority():
+    result = paraphrase.run(lambda first, second, language: ["1"] * len(first), PAIRS)
+    assert all(scores["accuracy"] == scores["majority"] for scores in result.details.values())
+
+
+@pytest.mark.parametrize(
+    ("answers", "tests", "message"),
+    [
+        (["1"] * 4, {}, "got none"),
+        (["1"] * 3, {"en": PAIRS["en"]}, "en: the classifier gave 3 labels for 4 pairs"),
+        (["yes"] * 4, {"en": PAIRS["en"]}, "en: the classifier answers 'yes', the test has '0', '1'"),
+        ([], {"en": Pairs(["a"], ["b"], [])}, "en: 1, 1 texts for 0 labels"),
+    ],
+)
+def test_paraphrase_refuses_what_does_not_match(answers, tests, message):
+    with pytest.raises(InputError, match=message):
+        paraphrase.run(lambda *_, **__: answers, tests)
+
+
+SENTENCES = {
+    "en": Tagged([["Anna", "left"], ["Rome"]], [["B-PER", "O"], ["B-LOC"]]),
+    "sw": Tagged([["Anna", "leo"]], [["B-PER", "B-DATE"]]),
+}
+
+
+def tag_names(sentences, language):
+    return [["B-PER" if word == "Anna" else "O" for word in words] for words in sentences]
+
+
+def test_ner_leaves_out_types_that_training_lacked_and_names_them():
+    result = ner.run(tag_names, ByLanguage(SENTENCES, limit=2), types=["PER", "LOC", "ORG"])
+    assert result.scores == {"en": pytest.approx(2 / 3), "sw": 1.0}
+    assert result.details["sw"] == {"f1": 1.0, "precision": 1.0, "recall": 1.0, "entities": 1, "sentences": 1}
+    assert result.metadata == {"types": ["LOC", "ORG", "PER"], "left_out_types": ["DATE"], "limit": 2}
+
+
+def test_ner_counts_all_types_unless_told_otherwise():
+    result = ner.run(tag_names, SENTENCES)
+    assert result.details["sw"]["recall"] == 0.5 and result.metadata["left_out_types"] == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "tests", "message"),
+    [
+        ([], {}, "got none"),
+        ([["O"]], {"en": SENTENCES["en"]}, "ner, en: .* 1 sentences predicted for 2"),
+        ([["O"], ["O"]], {"en": SENTENCES["en"]}, "ner, en: .*sentence 1: 1 tags predicted for 2 words"),
+        ([], {"en": Tagged([["a", "b"]], [["O"]])}, "ner, en, sentence 1: 2 words and 1 tags"),
+    ],
+)
+def test_ner_refuses_what_does_not_match(answers, tests, message):
+    with pytest.raises(InputError, match=message):
+        ner.run(lambda *_, **__: answers, tests)

@@ -50,7 +50,7 @@ def refusal(folder: str) -> str:
 folders = json.loads(Path(sys.argv[1]).read_text())
 report = {}
 for name, folder in folders.items():
-    report[name] = {language: vectors(folder, language) for language in ("de", None)}
+    report[name] = {language: vectors(folder, language) for language in ("en", "de", None)}
     report[name] = {str(language): value for language, value in report[name].items()}
 if "classifier" in folders:
     trust = {"trust_remote_code": True}

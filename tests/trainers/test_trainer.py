@@ -1,5 +1,6 @@
 """The trainer: exact over processes, exact after a stop, and nothing leaks through the fusion."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from tests.trainers.one_step import SENTENCES
 from xling_align.modeling_xling import InputError, XLingAlignForPreTraining, XLingAlignModel
 from xling_align.trainers import XLingAlignTrainer, XLingAlignTrainingArguments
 from xling_align.trainers.adapters import add_adapters
-from xling_align.trainers.objectives import symmetric_infonce
+from xling_align.trainers.objectives import PairVectors, symmetric_infonce
 from xling_align.trainers.trainer import check_same_model, last_complete_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -41,11 +42,12 @@ def arguments(folder, **more) -> XLingAlignTrainingArguments:
     return XLingAlignTrainingArguments(**{**settings, **more})
 
 
-def one_step(folder: Path, processes: int) -> dict:
+def one_step(folder: Path, processes: int, settings: dict | None = None) -> dict:
     """The gradient of one step over eight pairs, by one process or by several."""
     folder.mkdir()
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
     command = [sys.executable, *launch, "-m", "tests.trainers.one_step", str(folder), str(8 // processes)]
+    command.append(json.dumps(settings or {}))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -156,7 +158,7 @@ def retrieval_after_unrelated_training(fusion_context: str) -> float:
 
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     for _ in range(200):
-        loss = symmetric_infonce(*vectors(64))
+        loss = symmetric_infonce(PairVectors.local(*vectors(64)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -196,7 +198,7 @@ def test_evaluation_loss_is_that_of_the_objective_by_name(tmp_path):
     trainer = XLingAlignTrainer(model, args, PAIRS, {"all": PAIRS}, processing_class=make_tokenizer())
     found = trainer.evaluate()["eval_all_loss"]
     sides = side_vectors(model, "source"), side_vectors(model, "target")
-    assert found == pytest.approx(symmetric_infonce(*sides).item(), abs=1e-4)
+    assert found == pytest.approx(symmetric_infonce(PairVectors.local(*sides)).item(), abs=1e-4)
 
 
 @torch.no_grad()

@@ -101,11 +101,19 @@ def join_pairs(parts: Sequence[TokenizedPairs]) -> TokenizedPairs:
     )
 
 
-def tokenize_texts(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> TokenizedTexts:
-    """Tokenise single texts; those without any text are skipped.
+def join_texts(first: TokenizedTexts, second: TokenizedTexts) -> TokenizedTexts:
+    """Two sets of tokenised texts as one."""
+    tokens = np.concatenate([first.tokens, second.tokens])
+    return TokenizedTexts(tokens, np.concatenate([first.ends, second.ends + len(first.tokens)]))
+
+
+def tokenize_texts(
+    texts: Iterable[str | tuple[str, str]], tokenizer: PreTrainedTokenizerBase, max_length: int = 128
+) -> TokenizedTexts:
+    """Tokenise single texts, or pairs as one text each; those without any text are skipped.
 
     Args:
-        texts: Sentences.
+        texts: Sentences, or (source, target) for one sequence of both.
         tokenizer: The model's tokenizer.
         max_length: Longest text in tokens; longer ones are cut.
 
@@ -116,7 +124,7 @@ def tokenize_texts(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, max
         InputError: There is no text.
     """
     tokens, ends = array("i"), array("q")
-    for chunk in batched((text for text in texts if text.strip()), 4000):
+    for chunk in batched((text for text in texts if "".join(text).strip()), 4000):
         for ids in tokenizer(chunk, truncation=True, max_length=max_length)["input_ids"]:
             tokens.extend(ids)
             ends.append(len(tokens))

@@ -4,11 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from .pair_vectors import PairVectors
 
-def false_negatives(pair_ids: Tensor, key_ids: Tensor, positives: Tensor) -> Tensor:
-    """True where a key has the query's meaning and is not its own positive (queries, keys)."""
-    same = pair_ids.unsqueeze(1) == key_ids.unsqueeze(0)
-    return same.scatter(1, positives.unsqueeze(1), False)
+LOWEST = torch.finfo(torch.float32).min  # a logit of probability 0, and unlike -inf without NaN
+
+
+def cosines(queries: Tensor, keys: Tensor) -> Tensor:
+    """Cosine of each query (queries, dim) with each key (keys, dim), in fp32 (queries, keys)."""
+    return normalize(queries.float(), dim=1) @ normalize(keys.float(), dim=1).T
 
 
 def infonce(
@@ -31,46 +34,28 @@ def infonce(
         >>> round(infonce(vectors, vectors, torch.arange(2), tau=1.0).item(), 4)  # log(1 + exp(-1))
         0.3133
     """
-    logits = normalize(queries.float(), dim=1) @ normalize(keys.float(), dim=1).T / tau
+    logits = cosines(queries, keys) / tau
     if masked is not None:
-        logits = logits.masked_fill(masked, torch.finfo(logits.dtype).min)
+        logits = logits.masked_fill(masked, LOWEST)
     return cross_entropy(logits, positives)
 
 
-def symmetric_infonce(
-    source: Tensor,
-    target: Tensor,
-    tau: float | Tensor = 0.05,
-    pair_ids: Tensor | None = None,
-    all_source: Tensor | None = None,
-    all_target: Tensor | None = None,
-    all_pair_ids: Tensor | None = None,
-    first: int = 0,
-) -> Tensor:
-    """Mean of both directions of InfoNCE; rows with the same `pair_ids` are never each other's negatives.
-
-    Over several processes, the local rows are held against the rows of all processes; the mean of the processes'
-    gradients is then the gradient of one process with the whole batch.
+def symmetric_infonce(pairs: PairVectors, tau: float | Tensor = 0.05) -> Tensor:
+    """Mean of both directions of InfoNCE; rows of one meaning are never each other's negatives.
 
     Args:
-        source: Vectors of the local source texts (pairs, dim).
-        target: Vectors of their translations (pairs, dim).
+        pairs: The pairs of the batch.
         tau: Temperature.
-        pair_ids: Meaning of each local pair (pairs,).
-        all_source: Source vectors of all processes (all pairs, dim); the local ones unless given.
-        all_target: Target vectors of all processes (all pairs, dim).
-        all_pair_ids: Meanings of all pairs (all pairs,).
-        first: Row of the first local pair among all.
 
     Returns:
-        A scalar in fp32.
+        The mean over local pairs and directions, a scalar in fp32.
+
+    Example:
+        >>> equal = PairVectors.local(torch.ones(8, 4), torch.ones(8, 4))
+        >>> round(symmetric_infonce(equal).item(), 4)  # log 8
+        2.0794
     """
-    all_source = source if all_source is None else all_source
-    all_target = target if all_target is None else all_target
-    positives = torch.arange(first, first + len(source), device=source.device)
-    masked = None
-    if pair_ids is not None:
-        masked = false_negatives(pair_ids, pair_ids if all_pair_ids is None else all_pair_ids, positives)
-    forward = infonce(source, all_target, positives, tau, masked)
-    backward = infonce(target, all_source, positives, tau, masked)
+    positives, masked = pairs.positives, pairs.masked
+    forward = infonce(pairs.source, pairs.all_target, positives, tau, masked)
+    backward = infonce(pairs.target, pairs.all_source, positives, tau, masked)
     return (forward + backward) / 2

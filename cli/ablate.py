@@ -1,0 +1,235 @@
+"""`xling ablate RECIPE.yaml --without afm,language,...`: train and measure a recipe with parts of it taken out."""
+
+import argparse
+import csv
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xling_align.cli.tasks import Setting
+
+TAKES_FLAGS = True  # those that it does not know are the training program's
+UNALIGNED, WHOLE = "unaligned", "all"
+
+
+def words(text: str) -> list[str]:
+    """Words of a list with commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("recipe", help="YAML file or name of a recipe")
+    parser.add_argument("--without", type=words, default=[], help="parts, each taken out alone: afm,language,...")
+    parser.add_argument("--against", type=words, default=[], help="other recipes to train and measure as well")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each variant (default 5)")
+    parser.add_argument("--tasks", type=words, default=["tatoeba", "sib200", "panx", "pawsx"])
+    parser.add_argument("--output_dir", default="outputs/ablation", help="runs, table and plot; a rerun goes on here")
+    parser.add_argument("--dev", action="store_true", help="measure on dev sets, while settings are chosen")
+    parser.add_argument("--limit", type=int, help="score the first so many rows of each language in slow tasks")
+    parser.add_argument("--train_limit", type=int, help="fine-tune on the first so many rows")
+    parser.add_argument("--drop_models", action="store_true", help="keep the results of each run and not its model")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run what has not run yet, and write table and plot."""
+    from xling_align.cli.tasks import TASKS
+    from xling_align.modeling_xling import InputError, nearest
+    from xling_align.trainers.align import check_writable
+    from xling_align.trainers.arguments import CHOICES, check_choice
+
+    if args.seeds < 1:
+        raise InputError(f"--seeds is {args.seeds}; it must be at least 1")
+    for task in args.tasks:
+        if task not in TASKS:
+            raise InputError(f"--tasks {task!r} is not one of {', '.join(TASKS)}{nearest(task, list(TASKS))}")
+    check_choice("without", args.without, CHOICES["without"])
+    check_writable(args.output_dir)
+    study = Study(args)
+    results: dict[str, list[dict]] = {}
+    for seed in range(args.seeds):  # seed by seed, so that a study cut short can be read
+        for variant in study.variants:
+            results.setdefault(variant, []).append(study.result(variant, seed))
+        write(Path(args.output_dir), results, args.tasks)
+    print((Path(args.output_dir) / "table.md").read_text(encoding="utf-8"))
+
+
+class Study:
+    """The runs of an ablation.
+
+    Args:
+        args: The command's flags; `args.flags` go to the training program.
+    """
+
+    def __init__(self, args: argparse.Namespace):
+        from xling_align.trainers.align import PairData
+
+        self.args, self.root = args, Path(args.output_dir)
+        self.variants = {UNALIGNED: [], WHOLE: [args.recipe]}
+        self.variants |= {recipe: [recipe] for recipe in args.against}
+        self.variants |= {f"without {part}": [args.recipe, "--without", part] for part in args.without}
+        model, data, _ = self.parsed([args.recipe], 0, self.root)
+        for words in list(self.variants.values())[1:]:
+            self.parsed(words, 0, self.root)  # a mistake shows before hours of work
+        self.encoder, self.data = str(model.encoder), data
+        self.pairs = PairData(data)
+
+    def parsed(self, words: list[str], seed: int, folder: Path) -> tuple:
+        """Arguments of one run: recipe and flags of the variant, then those of the command line."""
+        from xling_align.trainers.arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, parse
+
+        own = [words[0], *self.args.flags, *words[1:], "--seed", str(seed), "--output_dir", str(folder)]
+        return parse(own, ModelArguments, DataArguments, XLingAlignTrainingArguments, program="xling ablate")
+
+    def setting(self, seed: int) -> "Setting":
+        """How the tasks are run."""
+        from xling_align.cli.tasks import Setting
+
+        args = self.args
+        return Setting(self.data.data_dir, self.pairs.languages, args.dev, args.limit, args.train_limit, seed)
+
+    def result(self, variant: str, seed: int) -> dict:
+        """One run's result, computed or read; each of its parts is kept as soon as it is there."""
+        folder = self.root / variant.replace(" ", "_").replace("/", "_") / f"seed-{seed}"
+        folder.mkdir(parents=True, exist_ok=True)
+        model = self.encoder
+        found: dict[str, Any] = {}
+        if variant != UNALIGNED:
+            model = str(folder / "model")
+            found["training"] = kept(folder / "training.json", lambda: self.train(variant, seed, folder))
+        for task in self.args.tasks:
+            found[task] = kept(folder / f"{task}.json", lambda task=task: self.measured(variant, seed, model, task))
+        if self.args.drop_models and variant != UNALIGNED:
+            shutil.rmtree(folder / "model", ignore_errors=True)
+        return found
+
+    def measured(self, variant: str, seed: int, model: str, task: str) -> dict:
+        """One task's result."""
+        from xling_align.cli.tasks import measure
+
+        start = time.perf_counter()
+        result = measure(model, task, self.setting(seed))
+        print(
+            f"{variant}, seed {seed}, {task}: {result['score']:.1f} ({time.perf_counter() - start:.0f} s)", flush=True
+        )
+        return result
+
+    def train(self, variant: str, seed: int, folder: Path) -> dict:
+        """Train one variant; its model gets its name when it is complete."""
+        from xling_align.trainers.align import align
+
+        model_arguments, _, args = self.parsed(self.variants[variant], seed, folder / "run")
+        print(f"\n== {variant}, seed {seed} ==", flush=True)
+        start = time.perf_counter()
+        trainer = align(model_arguments, self.pairs, args)
+        seconds = time.perf_counter() - start
+        shutil.rmtree(folder / "model", ignore_errors=True)
+        for checkpoint in (folder / "run").glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+        (folder / "run").rename(folder / "model")
+        runtime = next(log["train_runtime"] for log in reversed(trainer.state.log_history) if "train_runtime" in log)
+        steps = trainer.state.global_step
+        return {"seconds": seconds, "step_seconds": runtime / steps, "steps": steps, "log": trainer.state.log_history}
+
+
+def kept(path: Path, compute) -> Any:
+    """What a file holds; computed and written where it is not there."""
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(compute()), encoding="utf-8")
+        partial.rename(path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def rows(results: dict[str, list[dict]], tasks: list[str]) -> Iterator[dict[str, Any]]:
+    """One row of the table for each variant.
+
+    Args:
+        results: Runs by variant, in the order of their seeds.
+        tasks: Columns.
+
+    Yields:
+        Means and deviations by task and over the tasks, and the tests against the full recipe.
+    """
+    import numpy as np
+
+    from xling_align.eval.significance import paired_bootstrap, paired_t_test
+
+    runs = min(map(len, results.values()))
+    scores = {
+        variant: np.array([[run[task]["score"] for task in tasks] for run in found[:runs]])
+        for variant, found in results.items()
+    }  # (runs, tasks)
+    for variant, values in scores.items():
+        means, whole = values.mean(1), scores[WHOLE].mean(1)
+        low, high = paired_bootstrap(means, whole)
+        steps = [run["training"]["step_seconds"] for run in results[variant] if "training" in run]
+        row: dict[str, Any] = {"variant": variant, "runs": runs}
+        for column, task in enumerate(tasks):
+            row |= {task: values[:, column].mean(), f"{task}_sd": deviation(values[:, column])}
+        row |= {"mean": means.mean(), "mean_sd": deviation(means), "difference": (means - whole).mean()}
+        row |= {"p": paired_t_test(means, whole), "low": low, "high": high}
+        yield {**row, "step_seconds": float(np.median(steps)) if steps else None}
+
+
+def deviation(values: Any) -> float:
+    """Sample standard deviation; NaN of one value."""
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def write(folder: Path, results: dict[str, list[dict]], tasks: list[str]) -> None:
+    """Write `table.csv`, `table.md` and `plot.svg`.
+
+    Args:
+        folder: Where.
+        results: Runs by variant.
+        tasks: Columns.
+    """
+    table = list(rows(results, tasks))
+    with (folder / "table.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    (folder / "table.md").write_text(markdown(table, tasks), encoding="utf-8")
+    plot(folder / "plot.svg", table, tasks)
+
+
+def markdown(table: list[dict[str, Any]], tasks: list[str]) -> str:
+    """The table for a reader: mean ± deviation over the runs, and the difference to the full recipe with its tests."""
+    head = ["variant", *tasks, "mean", "against all", "p", "95 % interval", "s/step"]
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for row in table:
+        cells = [f"{row[name]:.1f} ± {row[f'{name}_sd']:.1f}" for name in (*tasks, "mean")]
+        tests = ["", "", ""]
+        if row["variant"] != WHOLE:
+            tests = [f"{row['difference']:+.1f}", f"{row['p']:.3f}", f"{row['low']:+.1f} to {row['high']:+.1f}"]
+        seconds = "" if row["step_seconds"] is None else f"{row['step_seconds']:.2f}"
+        lines.append([row["variant"], *cells, *tests, seconds])
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{text}\n\n{table[0]['runs']} runs of each; in %, mean over the languages besides English.\n"
+
+
+def plot(path: Path, table: list[dict[str, Any]], tasks: list[str]) -> None:
+    """Bars of each variant's difference to the full recipe, task by task."""
+    from xling_align.eval.extras import eval_extra
+
+    with eval_extra():
+        from matplotlib.figure import Figure
+    whole = next(row for row in table if row["variant"] == WHOLE)
+    others = [row for row in table if row is not whole]
+    names = [*tasks, "mean"]
+    figure = Figure(figsize=(3 * len(names), 1 + 0.35 * len(others)), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(names), sharey=True, squeeze=False)[0], names, strict=True):
+        changes = [row[name] - whole[name] for row in others]
+        axis.barh(
+            [row["variant"] for row in others], changes, color=["#c0392b" if c < 0 else "#2c7fb8" for c in changes]
+        )
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set_title(f"{name} (all: {whole[name]:.1f})")
+        axis.invert_yaxis()
+    figure.supxlabel("points against the full recipe")
+    figure.savefig(path)

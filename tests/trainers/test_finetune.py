@@ -1,0 +1,337 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    TrainerCallback,
+)
+
+from tests.conftest import LANGUAGES, stir
+from xling_align.eval.predicting import PairClassifier, Tagger
+from xling_align.modeling_xling import InputError, XLingAlignForSequenceClassification, XLingAlignModel
+from xling_align.trainers import finetune as module
+from xling_align.trainers import selection
+from xling_align.trainers.data import labelled
+from xling_align.trainers.data.labelled import (
+    LabelledCollator,
+    conll_sentences,
+    label_names,
+    read_labelled,
+    tokenize_labelled,
+)
+from xling_align.trainers.finetune import FineTuneArguments, finetune, load_base, main
+
+WORDS = ["good", "morning", "night", "day", "blue", "green", "tag", "nacht"]
+SENTENCES = [
+    [*WORDS[i : i + 1 + i % 3], word, *WORDS[i % 5 : i % 5 + 2]] for i in range(8) for word in ("sun", "moon")
+]
+
+
+def texts():
+    """The label is the word among others that is `sun` or `moon`."""
+    rows = [{"text": " ".join(words), "label": "light" if "sun" in words else "dark"} for words in SENTENCES]
+    return [{**row, "language": "en"} for row in rows]
+
+
+def pairs():
+    """The label says whether both texts have `sun`."""
+    rows = [
+        {"text": row["text"], "text_pair": word, "label": int(word == "sun" and row["label"] == "light")}
+        for row in texts()
+        for word in ("sun", "moon")
+    ]
+    return [{**row, "language": "en"} for row in rows]
+
+
+def tagged():
+    """`sun` and what follows it is an entity; `sun-night` is three pieces."""
+    rows = []
+    for words in SENTENCES:
+        tokens = [word.replace("sun", "sun-night") for word in words]
+        place = tokens.index("sun-night") if "sun-night" in tokens else len(tokens)
+        tags = ["O"] * place + ["B-X", "I-X"][: len(tokens) - place] + ["O"] * (len(tokens) - place - 2)
+        rows.append({"tokens": tokens, "tags": tags, "language": "en"})
+    return rows
+
+
+def arguments(folder, **options):
+    given = {"learning_rate": 3e-3, "num_train_epochs": 20, "per_device_train_batch_size": 8, "warmup_steps": 0}
+    return FineTuneArguments(output_dir=str(folder), disable_tqdm=True, bf16=False, **{**given, **options})
+
+
+@pytest.fixture(scope="module")
+def base(encoder_folders):
+    torch.manual_seed(1)
+    model = XLingAlignModel.from_encoder(encoder_folders["bert"], LANGUAGES)
+    stir(model)
+    return model
+
+
+def test_a_classifier_of_texts_learns_and_loads_with_the_same_answers(base, tokenizer, tmp_path):
+    model, history = finetune(base, tokenizer, texts(), args=arguments(tmp_path, learning_rate=5e-3))
+    given, labels = [row["text"] for row in texts()], [row["label"] for row in texts()]
+    assert PairClassifier(model, tokenizer)(given, language="en") == labels
+    assert [epoch["epoch"] for epoch in history] == list(range(1, 21))
+    assert history[-1]["loss"] < history[0]["loss"] / 2
+    model.save_pretrained(tmp_path, tokenizer=tokenizer)
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert loaded.config.id2label == {0: "dark", 1: "light"} and loaded.config.label2id == {"dark": 0, "light": 1}
+    assert PairClassifier(loaded, tokenizer)(given, language="de") == PairClassifier(model, tokenizer)(
+        given, language="de"
+    )
+
+
+def test_a_classifier_of_pairs_learns_what_neither_side_tells(encoder_folders, tokenizer, tmp_path):
+    args = arguments(tmp_path, num_train_epochs=30)
+    model, _ = finetune(encoder_folders["xlm-roberta"], tokenizer, pairs(), args=args, pooling="mean")
+    first, second = ([row[name] for row in pairs()] for name in ("text", "text_pair"))
+    assert PairClassifier(model, tokenizer)(first, second) == [str(row["label"]) for row in pairs()]
+
+
+def test_a_tagger_learns_and_loads_with_the_same_answers(base, tokenizer, tmp_path):
+    model, _ = finetune(base, tokenizer, tagged(), args=arguments(tmp_path, num_train_epochs=40, learning_rate=5e-3))
+    tokens, tags = ([row[name] for row in tagged()] for name in ("tokens", "tags"))
+    assert Tagger(model, tokenizer)(tokens, language="en") == tags
+    model.save_pretrained(tmp_path, tokenizer=tokenizer)
+    loaded = AutoModelForTokenClassification.from_pretrained(tmp_path)
+    assert Tagger(loaded, tokenizer).types == ["X"]
+    assert Tagger(loaded, tokenizer)(tokens, language="fr") == Tagger(model, tokenizer)(tokens, language="fr")
+
+
+@pytest.fixture(params=["texts", "tagged"])
+def rows(request):
+    return {"texts": texts, "tagged": tagged}[request.param]()
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(base, tokenizer, tmp_path, rows):
+    runs = [
+        finetune(base, tokenizer, rows, args=arguments(tmp_path, num_train_epochs=1, seed=seed)).model.state_dict()
+        for seed in (1, 1, 2)
+    ]
+    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+    assert not torch.equal(runs[0]["classifier.weight"], runs[2]["classifier.weight"])
+
+
+def test_a_model_in_memory_stays_as_it_is_and_equals_its_folder(base, tokenizer, tmp_path, rows):
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    base.save_pretrained(tmp_path / "base", tokenizer=tokenizer)
+    args = arguments(tmp_path, num_train_epochs=1)
+    first, second = (finetune(each, tokenizer, rows, args=args).model for each in (base, str(tmp_path / "base")))
+    assert all(torch.equal(before[name], value) for name, value in base.state_dict().items())
+    assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
+    trained = first.state_dict()["xling.encoder.encoder.layer.0.output.dense.weight"]
+    assert not torch.equal(trained, before["encoder.encoder.layer.0.output.dense.weight"])
+
+
+def test_training_only_the_embeddings_that_occur_changes_nothing(base, tokenizer, tmp_path, rows, monkeypatch):
+    args = arguments(tmp_path, num_train_epochs=2)
+    small, sizes = finetune(base, tokenizer, rows, args=args).model.state_dict(), []
+    args.weight_decay = 1e-30  # with decay all embeddings are trained
+    monkeypatch.setattr(module, "small_vocabulary", lambda *_: sizes.append(1))
+    whole = finetune(base, tokenizer, rows, args=args).model.state_dict()
+    assert not sizes and all(torch.equal(small[name], whole[name]) for name in small)
+    moved = (small["xling.encoder.embeddings.word_embeddings.weight"] != base.get_input_embeddings().weight).any(1)
+    used = np.unique(np.concatenate(tokenizer([" ".join(words) for words in SENTENCES])["input_ids"]))
+    assert set(used) <= set(moved.nonzero().flatten().tolist()) and not moved.all()
+
+
+def test_both_towers_of_a_dual_encoder_keep_their_vocabulary(encoder_folders, tokenizer, tmp_path):
+    folder = encoder_folders["bert"]
+    base = XLingAlignModel.from_encoder(folder, LANGUAGES, target_encoder=folder, language_dropout=0.0)
+    model = finetune(base, tokenizer, texts(), args=arguments(tmp_path, num_train_epochs=1)).model
+    before, after = ([tower.get_input_embeddings().weight for tower in each.towers] for each in (base, model.xling))
+    assert not torch.equal(before[0], after[0])  # English is read by the first
+    assert torch.equal(before[1], after[1])
+
+
+def test_frozen_embeddings_stay(base, tokenizer, tmp_path):
+    args = arguments(tmp_path, num_train_epochs=1, freeze_embeddings=True)
+    model = finetune(base, tokenizer, texts(), args=args).model
+    assert torch.equal(model.xling.get_input_embeddings().weight, base.get_input_embeddings().weight)
+
+
+def test_the_best_epoch_on_dev_is_kept(base, tokenizer, tmp_path, monkeypatch):
+    scores = iter([0.2, 0.7, 0.7, 0.4])
+    monkeypatch.setattr(selection, "dev_score", lambda *_: next(scores))
+    weights = []
+
+    class Watch(TrainerCallback):
+        def on_epoch_end(self, args, state, control, model=None, **kwargs):
+            weights.append(model.classifier.weight.detach().clone())
+
+    args = arguments(tmp_path, num_train_epochs=4)
+    model, history = finetune(base, tokenizer, texts(), args=args, dev_rows=texts(), callbacks=[Watch()])
+    assert torch.equal(model.classifier.weight, weights[1]) and not torch.equal(weights[1], weights[3])
+    assert [epoch["dev_score"] for epoch in history] == [0.2, 0.7, 0.7, 0.4]
+
+
+def test_the_dev_score_is_what_the_returned_model_scores(base, tokenizer, tmp_path):
+    args = arguments(tmp_path, num_train_epochs=3, learning_rate=1e-3)
+    dev = texts()[:9]
+    model, history = finetune(base, tokenizer, texts(), args=args, dev_rows=dev)
+    found = PairClassifier(model, tokenizer)([row["text"] for row in dev], language="en")
+    accuracy = np.mean([label == row["label"] for label, row in zip(found, dev, strict=True)])
+    assert max(epoch["dev_score"] for epoch in history) == pytest.approx(accuracy)
+
+
+def test_tags_are_scored_by_entity_and_other_labels_by_accuracy():
+    gold, predicted = [np.array([-100, 1, 2, 0])], [np.array([2, 1, 0, 0, 1])]
+    assert selection.dev_score(gold, predicted, ["O", "B-X", "I-X"]) == 0
+    assert selection.dev_score(gold, predicted, ["DET", "ADJ", "NOUN"]) == pytest.approx(2 / 3)
+    assert selection.dev_score([1, 0], [np.array(1), np.array(1)], ["O", "B-X"]) == 0.5
+
+
+def test_a_plain_encoder_is_wrapped_without_changing_its_vectors(encoder_folders, tokenizer, family):
+    plain = AutoModel.from_pretrained(encoder_folders[family]).eval()
+    batch = tokenizer(["good morning", "sun"], padding=True, return_tensors="pt")
+    batch = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    for given in (plain, encoder_folders[family]):
+        wrapped = load_base(given).eval()
+        assert wrapped.config.languages == []
+        with torch.no_grad():
+            torch.testing.assert_close(wrapped(**batch).last_hidden_state, plain(**batch).last_hidden_state)
+
+
+def test_the_forward_pass_is_the_class_own_after_bf16_training(base, tokenizer, tmp_path):
+    args = arguments(tmp_path, num_train_epochs=1)
+    args.bf16 = True
+    model = finetune(base, tokenizer, texts(), args=args).model
+    assert model.forward.__func__ is XLingAlignForSequenceClassification.forward
+    assert not model.training and model.config._attn_implementation == base.config._attn_implementation
+
+
+def test_a_loss_that_is_not_finite_is_an_error(base, tokenizer, tmp_path):
+    with pytest.raises(FloatingPointError, match="lower --learning_rate"):
+        finetune(base, tokenizer, texts(), args=arguments(tmp_path, learning_rate=1e30, max_grad_norm=0))
+
+
+def test_the_first_piece_of_a_word_carries_its_tag(tokenizer, base):
+    row = {"tokens": ["sun-night", " ", "good", "red"], "tags": ["B-X", "I-X", "O", "B-X"], "language": "de"}
+    (given,) = tokenize_labelled([row], ["B-X", "I-X", "O"], tokenizer, base.config)
+    #           <s> sun - night good red </s>; the lone space has no piece
+    assert given["input_ids"].tolist() == [0, 9, 3, 7, 5, 11, 2]
+    assert given["labels"].tolist() == [-100, 0, -100, -100, 2, 0, -100]
+    assert given["language_ids"] == 2
+
+
+def test_words_beyond_the_limit_have_no_label(tokenizer, base):
+    row = {"tokens": ["sun"] * 9, "tags": ["B-X"] * 9}
+    (given,) = tokenize_labelled([row], ["B-X"], tokenizer, base.config, max_length=6)
+    assert given["labels"].tolist() == [-100, 0, 0, 0, 0, -100] and given["language_ids"] == 0
+
+
+def test_batches_are_padded_with_what_the_loss_passes_over(tokenizer, base):
+    rows = [{"tokens": ["sun"] * size, "tags": ["B-X"] * size} for size in (1, 3)]
+    batch = LabelledCollator(1, max_length=24)(tokenize_labelled(rows, ["B-X"], tokenizer, base.config))
+    assert batch["input_ids"].tolist() == [[0, 9, 2, 1, 1, 1, 1, 1], [0, 9, 9, 9, 2, 1, 1, 1]]
+    assert batch["attention_mask"].tolist() == [[1] * 3 + [0] * 5, [1] * 5 + [0] * 3]
+    assert batch["labels"].tolist() == [[-100, 0] + [-100] * 6, [-100, 0, 0, 0] + [-100] * 4]
+    assert batch["language_ids"].tolist() == [0, 0]
+
+
+def test_examples_in_docstrings_hold():
+    import doctest
+
+    outcome = doctest.testmod(labelled)
+    assert outcome.attempted and not outcome.failed
+
+
+def test_every_format_gives_the_same_rows(tmp_path):
+    (tmp_path / "a.tsv").write_text('topic\tq1\tq2\nx\t"a\tb\n', encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text('{"topic": "x", "q1": "\\"a", "q2": "b"}\n', encoding="utf-8")
+    columns = {"text": "q1", "text_pair": "q2", "label": "topic"}
+    expected = [{"text": '"a', "text_pair": "b", "label": "x", "language": "en"}]
+    assert read_labelled(tmp_path / "a.tsv", "pair", columns, "en") == expected
+    assert read_labelled(tmp_path / "b.jsonl", "pair", columns, "en") == expected
+    (tmp_path / "c.conll").write_text("-DOCSTART- -X- O O\n\nEU NNP I-NP B-ORG\nnow RB I-NP O\n\nRome\tB-LOC\n")
+    assert list(conll_sentences(tmp_path / "c.conll")) == [(["EU", "now"], ["B-ORG", "O"]), (["Rome"], ["B-LOC"])]
+    rows = read_labelled(tmp_path / "c.conll", "token", language="en")
+    (tmp_path / "d.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert read_labelled(tmp_path / "d.jsonl", "token", {"language": "language"}) == rows
+    assert label_names(rows) == ["B-LOC", "B-ORG", "O"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "task", "message"),
+    [
+        ("a.tsv", "text\tlabel\n", "sequence", "a.tsv is empty"),
+        ("a.tsv", "text\tlabel\na\tx\nb\n", "sequence", "row 3: 1 column, 2 expected"),
+        ("a.tsv", "text\tlabels\na\tx\n", "sequence", r"no column 'label' \(did you mean 'labels'\?\)"),
+        ("a.tsv", "text\tlabel\na\t\n", "sequence", "row 2: no label"),
+        ("a.tsv", "text\tlabel\n \tx\n", "sequence", "row 2: no text"),
+        ("a.tsv", "text\tlabel\na\tx\n", "word", "'word' is not one of sequence, pair, token"),
+        ("a.tsv", "tokens\ttags\na b\tO O\n", "token", "tokens and tags must be lists"),
+        ("a.jsonl", '{"tokens": ["a", "b"], "tags": ["O"]}\n', "token", "row 1: 2 tokens and 1 tags"),
+        ("a.conll", "a\tO\nb\n", "token", "a.conll, line 2: 'b' is not a word and its tag"),
+        ("a.conll", "a\tO\n", "sequence", "suffix '.conll'; for --task sequence it can be .tsv"),
+        ("b.tsv", "", "sequence", r"there is no .*a.tsv.*did you mean 'b.tsv'"),
+    ],
+)
+def test_unusable_files_are_refused_in_one_line(tmp_path, name, text, task, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        read_labelled(tmp_path / name.replace("b.", "a."), task)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "got 0 of 0"),
+        ([texts()[0], tagged()[0]], "got 2 of 2"),
+        ([{"text": "sun", "label": "z"}], "row 1: label 'z' is not one of the training labels"),
+        ([{"text": "sun", "label": "light", "language": "xx"}], "language 'xx'"),
+        ([{"tokens": ["sun"], "tags": []}], "row 1: 1 tokens and 0 tags"),
+    ],
+)
+def test_unusable_rows_are_refused_in_one_line(base, tokenizer, rows, message):
+    with pytest.raises(InputError, match=message) as error:
+        tokenize_labelled(rows, ["dark", "light"], tokenizer, base.config)
+    assert "\n" not in str(error.value)
+
+
+def test_one_label_is_nothing_to_learn(base, tokenizer, tmp_path):
+    with pytest.raises(InputError, match="two or more labels; the training rows have light"):
+        finetune(base, tokenizer, texts()[:1], args=arguments(tmp_path))
+
+
+def test_the_program_saves_a_folder_that_loads(encoder_folders, tmp_path):
+    lines = [f"{row['text']}\t{row['label']}" for row in texts()]
+    (tmp_path / "train.tsv").write_text("\n".join(["what\tlabel", *lines, ""]))
+    recipe = {"task": "sequence", "columns": ["text=what"], "num_train_epochs": 1, "disable_tqdm": True}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    files = [f"--{name}_file={tmp_path}/train.tsv" for name in ("train", "dev")]
+    main([str(tmp_path / "recipe.yaml"), "--model", encoder_folders["bert"], *files, f"--output_dir={tmp_path}/out"])
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert model.config.id2label == {0: "dark", 1: "light"}
+    (epoch,) = json.loads((tmp_path / "out" / "history.json").read_text())
+    assert set(epoch) == {"epoch", "loss", "dev_score"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "needs --model FOLDER and --train_file"),
+        (["--train_file", "train.tsv"], "needs --model"),
+        (["--model", "nowhere", "--train_file", "train.tsv"], "'nowhere'"),
+        (["--model", "{bert}", "--train_file", "none.tsv"], "there is no 'none.tsv'"),
+        (["--model", "{bert}", "--train_file", "train.tsv", "--columns", "label"], "'label' must be part=column"),
+        (["--model", "{bert}", "--train_file", "train.tsv", "--task", "words"], "--task 'words'"),
+        (
+            ["--model", "{bert}", "--train_file", "train.tsv", "--save_strategy", "epoch"],
+            "--save_strategy can only be",
+        ),
+        (["--modle", "{bert}"], "did you mean 'model'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(encoder_folders, tmp_path, monkeypatch, capsys, flags, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.tsv").write_text("text\tlabel\nsun\tlight\nmoon\tdark\n")
+    with pytest.raises(SystemExit) as exit_:
+        main([flag.format(**encoder_folders) for flag in flags])
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert exit_.value.code == 2 and error.startswith("error: ") and message in error

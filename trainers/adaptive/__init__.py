@@ -1,0 +1,1 @@
+"""Policies with state that follow training; each is saved with the checkpoint."""

@@ -1,0 +1,64 @@
+"""Parameter groups: encoder, word embeddings, heads, discriminator, log-variances, each with its learning rate."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from .arguments import XLingAlignTrainingArguments
+
+HEADS = ("sentence_fusion", "word_fusion", "projection", "lm_head", "language")
+
+
+def parameter_groups(
+    model: nn.Module, args: XLingAlignTrainingArguments, embeddings: Iterable[nn.Parameter], decayed: Iterable[str]
+) -> list[dict]:
+    """Groups for the optimiser (section 4.1 of multi_level_alignment.txt gives the encoder and the discriminator).
+
+    Args:
+        model: Whose parameters are trained.
+        args: The learning rates.
+        embeddings: The word embeddings.
+        decayed: Names of the parameters that decay.
+
+    Returns:
+        Groups with `params`, `lr` and `weight_decay`; parameters that are frozen are left out.
+    """
+    words, decayed = {id(parameter) for parameter in embeddings}, set(decayed)
+    groups: dict[tuple[float, float], dict] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        parts = name.split(".")
+        rate, decay = args.learning_rate, args.weight_decay if name in decayed else 0.0
+        if "loss_balance" in parts:
+            rate, decay = args.balance_learning_rate, 0.0
+        elif "discriminator" in parts:
+            rate = args.discriminator_learning_rate
+        elif id(parameter) in words:
+            rate, decay = args.embedding_learning_rate or rate, args.weight_decay
+        elif any(part in HEADS for part in parts):
+            rate = args.head_learning_rate or rate
+        group = groups.setdefault((rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def couple_moments(optimizer: torch.optim.Optimizer, words: nn.Parameter) -> None:
+    """Keep the second moments of all word embeddings one and the same, from the next step on.
+
+    Under a softmax over the vocabulary, Adam moves all rare words in one direction, step by step, until all embeddings
+    share it: Coupled Adam (Stollenwerk and Stollenwerk 2025, Better Embeddings with Coupled Adam).
+
+    Args:
+        optimizer: An Adam.
+        words: Embeddings (vocab, dim) that also decode.
+    """
+
+    @torch.no_grad()
+    def couple(*_):
+        moments = optimizer.state[words]["exp_avg_sq"] if words in optimizer.state else None
+        if moments is not None:  # frozen words have none
+            moments.copy_(moments.mean(0, keepdim=True).expand_as(moments))
+
+    optimizer.register_step_post_hook(couple)
