@@ -1,4 +1,8 @@
-"""`xling ablate RECIPE.yaml --without afm,language,...`: train and measure a recipe with parts of it taken out."""
+"""`xling ablate RECIPE.yaml --without afm,language,...`: train and measure a recipe with parts of it taken out.
+
+Each run leaves its files when it is done, and a rerun of the command goes on with the others. Started in several
+terminals at once, with the same `--output_dir`, the commands share the runs between them.
+"""
 
 import argparse
 import csv
@@ -50,10 +54,13 @@ def run(args: argparse.Namespace) -> None:
     check_choice("without", args.without, CHOICES["without"])
     check_writable(args.output_dir)
     study = Study(args)
-    results: dict[str, list[dict]] = {}
+    results: dict[str, list[dict]] = {variant: [] for variant in study.variants}
     for seed in range(args.seeds):  # seed by seed, so that a study cut short can be read
-        for variant in study.variants:
-            results.setdefault(variant, []).append(study.result(variant, seed))
+        for wait in (False, True):  # first what no other command is at, then what the others have left or finished
+            for variant in study.variants:
+                study.finish(variant, seed, wait)
+        for variant, found in results.items():
+            found.append(study.result(variant, seed))
         write(Path(args.output_dir), results, args.tasks)
     print((Path(args.output_dir) / "table.md").read_text(encoding="utf-8"))
 
@@ -92,10 +99,25 @@ class Study:
         args = self.args
         return Setting(self.data.data_dir, self.pairs.languages, args.dev, args.limit, args.train_limit, seed)
 
-    def result(self, variant: str, seed: int) -> dict:
-        """One run's result, computed or read; each of its parts is kept as soon as it is there."""
+    def folder(self, variant: str, seed: int) -> Path:
+        """Where a run's files are."""
         folder = self.root / variant.replace(" ", "_").replace("/", "_") / f"seed-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def finish(self, variant: str, seed: int, wait: bool) -> None:
+        """Do what is left of a run, unless another command is at it."""
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self.folder(variant, seed) / "lock", timeout=-1 if wait else 0):
+                self.result(variant, seed)
+        except Timeout:
+            return
+
+    def result(self, variant: str, seed: int) -> dict:
+        """One run's result, computed or read; each of its parts is kept as soon as it is there."""
+        folder = self.folder(variant, seed)
         model = self.encoder
         found: dict[str, Any] = {}
         if variant != UNALIGNED:
@@ -203,14 +225,16 @@ def markdown(table: list[dict[str, Any]], tasks: list[str]) -> str:
     head = ["variant", *tasks, "mean", "against all", "p", "95 % interval", "s/step"]
     lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
     for row in table:
-        cells = [f"{row[name]:.1f} ± {row[f'{name}_sd']:.1f}" for name in (*tasks, "mean")]
-        tests = ["", "", ""]
-        if row["variant"] != WHOLE:
-            tests = [f"{row['difference']:+.1f}", f"{row['p']:.3f}", f"{row['low']:+.1f} to {row['high']:+.1f}"]
+        several = row["runs"] > 1
+        cells = [f"{row[name]:.1f}" + (f" ± {row[f'{name}_sd']:.1f}" if several else "") for name in (*tasks, "mean")]
+        tests = ["" if row["variant"] == WHOLE else f"{row['difference']:+.1f}", "", ""]
+        if several and row["variant"] != WHOLE:
+            tests[1:] = [f"{row['p']:.3f}", f"{row['low']:+.1f} to {row['high']:+.1f}"]
         seconds = "" if row["step_seconds"] is None else f"{row['step_seconds']:.2f}"
         lines.append([row["variant"], *cells, *tests, seconds])
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{text}\n\n{table[0]['runs']} runs of each; in %, mean over the languages besides English.\n"
+    runs = "One run" if table[0]["runs"] == 1 else f"{table[0]['runs']} runs"
+    return f"{text}\n\n{runs} of each; in %, mean over the languages besides English.\n"
 
 
 def plot(path: Path, table: list[dict[str, Any]], tasks: list[str]) -> None:

@@ -241,6 +241,7 @@ class PairData:
         )
         if key not in self.done:
             self.done[key] = tokenize_pairs(self.pairs, tokenizer, config, max_length)
+            self.languages, _ = self.languages, self.__dict__.pop("pairs")  # as text they take ten times the memory
         return self.done[key]
 
 

@@ -5,13 +5,14 @@ import math
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 from tests.conftest import encoder_config, make_tokenizer
 from tests.trainers.one_step import SENTENCES
 from tests.trainers.test_trainer import StopAt, arguments
+from xling_align.cli.main import main as cli
 from xling_align.modeling_xling import InputError, XLingAlignModel
-from xling_align.trainers.data.tokenized import join_pairs, tokenize_pairs, tokenize_texts
+from xling_align.trainers.data.tokenized import join_pairs, join_texts, tokenize_pairs, tokenize_texts
 from xling_align.trainers.objectives import masked_lm
 from xling_align.trainers.pretrain import pretrain
 from xling_align.trainers.tokenizer import finer, train_tokenizer
@@ -147,3 +148,59 @@ def test_pretraining_goes_on_exactly_where_it_stood(tmp_path):
     assert any(not torch.equal(stopped[name], value) for name, value in through.items())
     for name, value in through.items():
         assert torch.equal(resumed[name], value), name
+
+
+@pytest.fixture
+def texts_file(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(TEXTS) + "\n\n", encoding="utf-8")
+    return path
+
+
+def test_tokenizer_and_encoder_from_the_command_line(tmp_path, texts_file, capsys):
+    tokenizer, encoder = tmp_path / "tokenizer", tmp_path / "encoder"
+    assert (
+        cli(["tokenizer", "--text_file", str(texts_file), "--vocab_size", "60", "--output_dir", str(tokenizer)]) == 0
+    )
+    assert "tokens a word" in capsys.readouterr().out
+    recipe = tmp_path / "recipe.yaml"
+    shape = "{model_type: bert, hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32}"
+    recipe.write_text(f"encoder_config: {shape}\ntokenizer: {tokenizer}\nmax_steps: 3\nbf16: false\n")
+    flags = ["--text_file", str(texts_file), "--per_device_train_batch_size", "4"]
+    assert cli(["pretrain", str(recipe), *flags, "--output_dir", str(encoder)]) == 0
+    model = AutoModelForMaskedLM.from_pretrained(encoder)
+    assert model.config.vocab_size == len(AutoTokenizer.from_pretrained(encoder))
+    further = ["--encoder", str(encoder), "--max_steps", "2", "--output_dir", str(tmp_path / "further")]
+    assert cli(["pretrain", *further, *flags, "--learning_rate", "0", "--bf16", "false"]) == 0
+    again = AutoModelForMaskedLM.from_pretrained(tmp_path / "further").state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())  # head and all
+
+
+def test_translation_language_modelling_sees_both_sides_in_one_text(tmp_path):
+    tokenizer = make_tokenizer()
+    joined = tokenize_texts([("good morning", "guten morgen")], tokenizer, 16)
+    assert joined.tokens.tolist() == tokenizer("good morning", "guten morgen")["input_ids"]
+    both = join_texts(tokenize_texts(["sun"], tokenizer, 16), joined)
+    assert both[1]["input_ids"].tolist() == joined.tokens.tolist()
+    assert both[0]["input_ids"].tolist() == tokenizer("sun")["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ([], "either --encoder FOLDER"),
+        (["--encoder_config", '{"model_type": "bert"}'], "needs --tokenizer"),
+        (["--encoder", "no-such-folder"], "no-such-folder"),
+        (["--encoder_config", '{"model_type": "bertt"}', "--tokenizer", "TOKENIZER"], "is no encoder's config"),
+        (["--encoder_config", "bert", "--tokenizer", "TOKENIZER"], "is no encoder's config"),
+        (["--encoder_config", "{}", "--tokenizer", "TOKENIZER", "--mlm_probability", "0"], "--mlm_probability is 0"),
+    ],
+)
+def test_bad_input_to_pretraining_is_one_line(tmp_path, texts_file, capsys, flags, says):
+    make_tokenizer().save_pretrained(tmp_path / "tokenizer")
+    flags = [str(tmp_path / "tokenizer") if flag == "TOKENIZER" else flag for flag in flags]
+    with pytest.raises(SystemExit) as stopped:
+        cli(["pretrain", *flags, "--text_file", str(texts_file), "--output_dir", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1 and says in lines[0]

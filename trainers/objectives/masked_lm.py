@@ -34,6 +34,6 @@ def masked_lm(
     """
     rows = torch.arange(len(tokens), device=tokens.device)
     ones = torch.ones(len(tokens), device=states.device)
-    score = cross_entropy_score(TokenTargets(rows, tokens, ones, torch.zeros_like(ones)))
+    score = cross_entropy_score(TokenTargets(rows, tokens, ones, torch.zeros_like(ones), smoothed=False))
     loss = vocabulary_loss(states, decoder, score, chunk_sizes(len(tokens), decoder.out_features, chunk))
     return loss / (max(len(tokens), 1) if total is None else total)

@@ -5,13 +5,13 @@ A naive cross-entropy keeps three matrices (rows, vocab) in fp32: 3 GB for 1,000
 - rows are scored chunk by chunk in one buffer, in which each chunk's logits give way to their gradient;
 - that gradient is multiplied on at once, so that the backward pass has only to scale what the forward pass found, and
   no logits are computed twice (as in Liger Kernel's fused linear cross-entropy);
-- on CPU, products go over some columns at a time and scores over some rows, so that the fp32 or bf16 copies that they
-  need stay in the processor's cache.
+- on CPU, a score takes some rows at a time, so that what it copies in fp32 stays in the processor's cache. (Smaller
+  steps hold less and gain a few percent on an idle machine, and lose much where other programs share the cores.)
 
 Gradients of weight and bias are summed in fp32, and exist from the forward pass on.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import Linear
 
 LOGITS = 2**26  # in the buffer: 256 MiB in fp32, 128 MiB in bf16
-COLUMNS = 4096  # of the vocabulary in one product on CPU
-SCORED = 2**20  # logits in one step of a score on CPU
+SCORED = 2**22  # of them in one step of a score on CPU, which copies them in fp32
+COLUMNS = 2**14  # of the vocabulary in one step of the weight's gradient, which copies a bf16 product in fp32
 
 Score = Callable[[Tensor, int], Tensor]
 
@@ -97,23 +97,23 @@ def _loss_and_gradients(
         for tensor, want in zip(inputs, wanted, strict=True)
     ]
     loss = torch.zeros((), device=states.device)
+    weight, bias = weight.to(states.dtype), None if bias is None else bias.to(states.dtype)
     buffer = states.new_empty(max(sizes, default=0) * len(weight))
     for first, size in zip(accumulate(sizes, initial=0), sizes, strict=False):
         rows = slice(first, first + size)
         logits = buffer[: size * len(weight)].view(size, len(weight))
         _project(states[rows], weight, bias, logits)
         loss += score(logits, first)
-        if any(wanted):
-            _add_gradients(logits, states[rows], weight, rows, gradients)
+        _add_gradients(logits, states[rows], weight, rows, gradients)
     return loss, gradients
 
 
 def _project(states: Tensor, weight: Tensor, bias: Tensor | None, logits: Tensor) -> None:
     """Write the logits (rows, vocab) of states (rows, dim)."""
-    for columns in _columns(weight):
-        torch.mm(states, weight[columns].to(states.dtype).T, out=logits[:, columns])
-    if bias is not None:
-        logits += bias.to(states.dtype)
+    if bias is None:
+        torch.mm(states, weight.T, out=logits)
+    else:
+        torch.addmm(bias, states, weight.T, out=logits)
 
 
 def _add_gradients(
@@ -121,28 +121,23 @@ def _add_gradients(
 ) -> None:
     """Multiply the gradient of logits (rows, vocab) on to states, weight and bias."""
     to_states, to_weight, to_bias = gradients
-    for columns in _columns(weight):
-        part = logit_gradient[:, columns]
-        if to_states is not None:
-            _add_product(to_states[rows], part, weight[columns].to(states.dtype))
-        if to_weight is not None:
-            _add_product(to_weight[columns], part.T, states)
-        if to_bias is not None:
-            to_bias[columns] += part.sum(0, dtype=torch.float32)
+    if to_states is not None:
+        to_states[rows] = logit_gradient @ weight
+    if to_weight is not None:
+        _add_product(to_weight, logit_gradient.T, states)
+    if to_bias is not None:  # as a product, since a sum would copy bf16 in fp32
+        to_bias += (logit_gradient.T @ states.new_ones(len(states), 1)).squeeze(1)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add a product to an fp32 total."""
+    """Add the product of (vocab, rows) and (rows, dim) to an fp32 total (vocab, dim)."""
     if left.dtype == total.dtype:
         total.addmm_(left, right)
-    else:
-        total += left @ right
-
-
-def _columns(weight: Tensor) -> Iterator[slice]:
-    """Slices of the vocabulary for one product each."""
-    step = COLUMNS if weight.device.type == "cpu" else len(weight)
-    return (slice(first, first + step) for first in range(0, len(weight), step))
+        return
+    product, in_fp32 = right.new_empty(COLUMNS, total.shape[1]), total.new_empty(COLUMNS, total.shape[1])
+    for some, of_left in zip(total.split(COLUMNS), left.split(COLUMNS), strict=True):
+        torch.mm(of_left, right, out=product[: len(some)])
+        some += in_fp32[: len(some)].copy_(product[: len(some)])  # added as they are, both would be copied anew
 
 
 @dataclass(frozen=True)
@@ -154,18 +149,20 @@ class TokenTargets:
         tokens: Its token (weights,).
         weights: What the token has above the floor (weights,).
         floor: What every token of a row has (rows,).
+        smoothed: Whether a floor may be above 0, or a row's sum other than 1.
     """
 
     rows: Tensor
     tokens: Tensor
     weights: Tensor
     floor: Tensor
+    smoothed: bool = True
 
     def part(self, first: int, count: int) -> "TokenTargets":
         """Those of some consecutive rows, numbered from 0."""
         start, end = torch.searchsorted(self.rows, self.rows.new_tensor([first, first + count])).tolist()
         rows, tokens, weights = self.rows[start:end], self.tokens[start:end], self.weights[start:end]
-        return TokenTargets(rows - first, tokens, weights, self.floor[first : first + count])
+        return TokenTargets(rows - first, tokens, weights, self.floor[first : first + count], self.smoothed)
 
     def mass(self, vocab: int) -> Tensor:
         """Sum over the vocabulary (rows,)."""
@@ -177,8 +174,9 @@ def cross_entropy_score(targets: TokenTargets) -> Score:
 
     def score(logits: Tensor, first: int) -> Tensor:
         step = max(1, SCORED // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
+        copies = torch.empty(2, min(step, len(logits)), logits.shape[1], device=logits.device)  # made once, used often
         losses = [
-            _cross_entropy_(part, targets.part(first + step * number, len(part)))
+            _cross_entropy_(part, targets.part(first + step * number, len(part)), copies[:, : len(part)])
             for number, part in enumerate(logits.split(step))
         ]
         return torch.stack(losses).sum()
@@ -186,11 +184,19 @@ def cross_entropy_score(targets: TokenTargets) -> Score:
     return score
 
 
-def _cross_entropy_(logits: Tensor, targets: TokenTargets) -> Tensor:
-    """Cross-entropy summed over rows; the logits (rows, vocab) become softmax times mass, less target."""
-    log_q = logits.float().log_softmax(1)
+def _cross_entropy_(logits: Tensor, targets: TokenTargets, copies: Tensor) -> Tensor:
+    """Cross-entropy summed over rows; the logits (rows, vocab) become softmax times mass, less target.
+
+    The two fp32 copies (2, rows, vocab) are room to work in.
+    """
+    log_q = torch.log_softmax(copies[0].copy_(logits), 1, out=copies[1])
     at = targets.rows, targets.tokens
-    loss = -(targets.weights * log_q[at]).sum() - (targets.floor * log_q.sum(1)).sum()
-    gradient = log_q.exp_().mul_(targets.mass(log_q.shape[1]).unsqueeze(1)).sub_(targets.floor.unsqueeze(1))
+    loss = -(targets.weights * log_q[at]).sum()
+    if targets.smoothed:
+        loss -= (targets.floor * log_q.sum(1)).sum()
+    gradient = log_q.exp_()
+    if targets.smoothed:
+        mass = targets.mass(logits.shape[1])
+        torch.addcmul(-targets.floor.unsqueeze(1), gradient, mass.unsqueeze(1), out=gradient)
     logits.copy_(gradient.index_put_(at, -targets.weights, accumulate=True))
     return loss
