@@ -41,11 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run what has not run yet, and write table and plot."""
+    from xling_align.cli.models import quiet
     from xling_align.cli.tasks import TASKS
     from xling_align.modeling_xling import InputError, nearest
     from xling_align.trainers.align import check_writable
     from xling_align.trainers.arguments import CHOICES, check_choice
 
+    quiet()
     if args.seeds < 1:
         raise InputError(f"--seeds is {args.seeds}; it must be at least 1")
     for task in args.tasks:

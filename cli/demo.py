@@ -182,11 +182,11 @@ def align(corpus: "DemoCorpus", root: Path, folder: Path, seed: int) -> None:
 
     from xling_align.modeling_xling import XLingAlignModel, load_tokenizer
     from xling_align.trainers import XLingAlignTrainer
+    from xling_align.trainers.checkpoints import last_complete_checkpoint
     from xling_align.trainers.data.demo_corpus import emoji_names
     from xling_align.trainers.data.tokenized import join_pairs, tokenize_pairs
     from xling_align.trainers.subwords import share_subwords
     from xling_align.trainers.tokenizer import finer
-    from xling_align.trainers.trainer import last_complete_checkpoint
 
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(root / "encoder")

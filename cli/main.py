@@ -15,9 +15,12 @@ COMMANDS = {
     "tokenizer": "train a tokenizer on any scripts",
     "finetune": "fine-tune on one language's labels: xling finetune RECIPE.yaml --flag value",
     "ablate": "train and measure a recipe with parts of it taken out, and other recipes beside it",
+    "mine": "find translation pairs in two files of sentences that are not known to correspond",
+    "score": "give translation pairs a cosine and a ratio margin by a frozen encoder",
     "info": "describe a model: encoder, languages, sizes, files",
     "search": "find the nearest phrases in other languages",
     "export": "write a plain encoder that loads without trust_remote_code",
+    "push": "put a model on the Hub, with a card",
 }
 PROGRAMS = ("align", "finetune", "pretrain")
 

@@ -1,7 +1,7 @@
 """From texts to vectors, for any encoder that returns `last_hidden_state`."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -53,7 +53,7 @@ class TextEncoder:
         self.tokenizer = tokenizer
         self.pooling = pooling
         self.batch_size = batch_size
-        self.max_length = max_length or _length_limit(model, tokenizer)
+        self.max_length = max_length or length_limit(model, tokenizer)
         self.normalize = normalize
         self.bf16 = bf16
         self._takes_language = "language_ids" in inspect.signature(model.forward).parameters
@@ -103,20 +103,113 @@ class TextEncoder:
             raise InputError(f"texts must be a list of one or more strings, got {texts!r}")
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))  # longest first: memory runs out at once
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
-        with torch.inference_mode(), _eval_mode(self.model):
+        with torch.inference_mode(), eval_mode(self.model):
             vectors = np.concatenate([self._encode([texts[i] for i in batch], language) for batch in batches])
         return vectors[np.argsort(order)]
 
     def _encode(self, texts: list[str], language: str | None) -> np.ndarray:
-        device = next(self.model.parameters()).device
         inputs = self.tokenizer(
             texts, padding=True, padding_side="right", truncation=True, max_length=self.max_length, return_tensors="pt"
-        ).to(device)
-        languages = {"language_ids": language} if self._takes_language else {}
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            states = self.model(**inputs, **languages).last_hidden_state  # (batch, seq, dim)
+        ).to(next(self.model.parameters()).device)
+        states = self.outputs(inputs, language).last_hidden_state  # (batch, seq, dim)
         vectors = pool(states.float(), inputs["attention_mask"], self.pooling)
         return (torch.nn.functional.normalize(vectors, dim=-1) if self.normalize else vectors).cpu().numpy()
+
+    def outputs(self, inputs: Mapping[str, Any], language: str | None, **options: Any) -> Any:
+        """Run the model on tokenised texts of one language.
+
+        Args:
+            inputs: Tensors by name, on the model's device.
+            language: Their language code, given to models that take one.
+            **options: Further arguments of the model.
+
+        Returns:
+            Its output.
+        """
+        languages = {"language_ids": language} if self._takes_language else {}
+        with torch.autocast(inputs["input_ids"].device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            return self.model(**inputs, **languages, **options)
+
+
+class WordEncoder:
+    """Encode sentences that are split into words: a word's vector is the mean of its sub-words' states.
+
+    A sentence longer than the model takes goes through it in windows that overlap by a quarter; what lies in two
+    counts in both. A word without sub-words, such as a lone control character, has the zero vector.
+    """
+
+    def __init__(self, encoder: TextEncoder):
+        """Keep the encoder.
+
+        Args:
+            encoder: Model, tokenizer and batches; its pooling and `normalize` are not used.
+        """
+        self.encoder = encoder
+
+    def __call__(
+        self, sentences: Sequence[Sequence[str]], language: str | None = None, layer: int | None = None
+    ) -> list[np.ndarray]:
+        """Encode sentences of one language.
+
+        Args:
+            sentences: One or more lists of words.
+            language: Their language code; None where it is unknown.
+            layer: Which hidden layer, 0 being the embeddings, negative from the last; the model's final word states,
+                fused where it fuses, unless given.
+
+        Returns:
+            An array (words, dim) float32 per sentence.
+
+        Raises:
+            InputError: There is no sentence, one has no words or is a string, or the model has no such layer.
+        """
+        if not len(sentences) or not all(len(words) and not isinstance(words, str) for words in sentences):
+            raise InputError("sentences must be one or more lists of one or more words")
+        tokenizer, batch_size = self.encoder.tokenizer, self.encoder.batch_size
+        windows = tokenizer(
+            [list(words) for words in sentences],
+            is_split_into_words=True,
+            truncation=True,
+            max_length=self.encoder.max_length,
+            stride=self.encoder.max_length // 4,
+            return_overflowing_tokens=True,
+        )
+        owners = windows.pop("overflow_to_sample_mapping")
+        order = sorted(range(len(owners)), key=lambda window: -len(windows["input_ids"][window]))
+        sums, counts = [np.float32(0.0)] * len(sentences), [np.float32(0.0)] * len(sentences)
+        with torch.inference_mode(), eval_mode(self.encoder.model):
+            for start in range(0, len(order), batch_size):
+                batch = order[start : start + batch_size]
+                columns = {name: [rows[window] for window in batch] for name, rows in windows.items()}
+                states = self._states(
+                    tokenizer.pad(columns, padding_side="right", return_tensors="pt"), language, layer
+                )
+                for window, rows in zip(batch, states, strict=True):
+                    owner = owners[window]
+                    total, count = _by_word(rows, windows.word_ids(window), len(sentences[owner]))
+                    sums[owner], counts[owner] = sums[owner] + total, counts[owner] + count
+        return [total / np.maximum(count, 1) for total, count in zip(sums, counts, strict=True)]
+
+    def _states(self, inputs: Any, language: str | None, layer: int | None) -> np.ndarray:
+        """States of a layer (batch, seq, dim)."""
+        inputs = inputs.to(next(self.encoder.model.parameters()).device)
+        if layer is None:
+            return self.encoder.outputs(inputs, language).last_hidden_state.float().cpu().numpy()
+        layers = self.encoder.outputs(inputs, language, output_hidden_states=True).hidden_states
+        if layers is None or not -len(layers) <= layer < len(layers):
+            most = "no hidden layers in common" if layers is None else f"layers 0 to {len(layers) - 1}"
+            raise InputError(f"layer {layer} can't be had: the model has {most}")
+        return layers[layer].float().cpu().numpy()
+
+
+def _by_word(states: np.ndarray, words: Sequence[int | None], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of the states (seq, dim) of each word's sub-words (count, dim), and their number (count, 1)."""
+    sums, counts = np.zeros((count, states.shape[1]), np.float32), np.zeros((count, 1), np.float32)
+    places = [(position, word) for position, word in enumerate(words) if word is not None]
+    for position, word in places:
+        sums[word] += states[position]
+        counts[word] += 1
+    return sums, counts
 
 
 def pool(states: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:
@@ -133,7 +226,15 @@ def pool(states: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> to
 
 
 @contextmanager
-def _eval_mode(model: torch.nn.Module) -> Iterator[None]:
+def eval_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Put a model into eval mode inside the `with`, and back into the mode that it had.
+
+    Args:
+        model: Any module.
+
+    Yields:
+        Nothing.
+    """
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -143,7 +244,8 @@ def _eval_mode(model: torch.nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _length_limit(model: Any, tokenizer: Any) -> int:
+def length_limit(model: Any, tokenizer: Any) -> int:
+    """Return the most tokens, special ones included, that a model and its tokenizer take."""
     positions = getattr(model.config, "max_position_embeddings", None)
     if tokenizer.model_max_length < UNLIMITED:
         return min(tokenizer.model_max_length, positions or UNLIMITED)

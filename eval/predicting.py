@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from xling_align.eval.encoding import _eval_mode, _length_limit
+from xling_align.eval.encoding import eval_mode, length_limit
 from xling_align.eval.metrics.entities import entity_types
 from xling_align.modeling_xling import InputError
 
@@ -43,7 +43,7 @@ class _Predictor:
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size
-        self.max_length = max_length or _length_limit(model, tokenizer)
+        self.max_length = max_length or length_limit(model, tokenizer)
         self.bf16 = bf16
         self.labels: list[str] = [model.config.id2label[row] for row in range(len(model.config.id2label))]
         self._accepted = inspect.signature(model.forward).parameters
@@ -54,7 +54,7 @@ class _Predictor:
         columns = {name: tokenized[name] for name in READ if name in tokenized and name in self._accepted}
         ids = columns["input_ids"]
         order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))  # longest first: memory runs out at once
-        with torch.inference_mode(), _eval_mode(self.model):
+        with torch.inference_mode(), eval_mode(self.model):
             for start in range(0, len(order), self.batch_size):
                 batch = order[start : start + self.batch_size]
                 best = self._logits({name: [rows[i] for i in batch] for name, rows in columns.items()}, language)

@@ -741,6 +741,7 @@ class XLingAlignForSequenceClassification(XLingAlignPreTrainedModel):
             token_type_ids,
             inputs_embeds,
             language_ids,
+            fuse_words=False,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )

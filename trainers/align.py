@@ -27,12 +27,14 @@ from xling_align.modeling_xling import (
 
 from .adapters import add_adapters
 from .arguments import LEVELS, DataArguments, ModelArguments, XLingAlignTrainingArguments, one_line_errors, parse
+from .checkpoints import last_complete_checkpoint
 from .data.readers import ReadReport, read_data_dir, read_pairs
 from .data.tokenized import TokenizedPairs, tokenize_pairs
+from .distributed import process_count
 from .levels import chosen_losses
 from .lm_head import load_lm_head
 from .subwords import share_subwords
-from .trainer import XLingAlignTrainer, last_complete_checkpoint, world_size
+from .trainer import XLingAlignTrainer
 
 logger = logging.getLogger("xling_align")
 
@@ -177,7 +179,7 @@ def asked_processes() -> int | None:
 
 def tell_processes() -> None:
     """Log how many processes train, and warn where the launcher started fewer than it was asked for."""
-    asked, running = asked_processes(), world_size()
+    asked, running = asked_processes(), process_count()
     logger.info("training on %d process%s", running, "" if running == 1 else "es")
     if asked and asked != running:
         logger.warning(

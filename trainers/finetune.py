@@ -48,9 +48,8 @@ from .adapters import merged_weights
 from .align import check_writable, load_model
 from .arguments import ModelArguments, check_at_least, has_fast_bf16, one_line_errors, parse
 from .data.labelled import ROLES, LabelledCollator, label_names, read_labelled, tokenize_labelled
-from .dropout import QuickDropout
+from .fast_cpu import fast_on_cpu
 from .selection import BestOnDev
-from .trainer import eager_on_cpu
 
 logger = logging.getLogger("xling_align")
 
@@ -154,7 +153,7 @@ def finetune(
             processing_class=tokenizer,
             callbacks=[*(callbacks or []), *([best] if dev else [])],
         )
-        with eager_on_cpu(model, args), QuickDropout() if args.device.type == "cpu" else nullcontext():  # pyright: ignore
+        with fast_on_cpu(model, args):
             trainer.train()
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # its forward is the class's own again
         best.restore(model)

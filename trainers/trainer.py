@@ -1,18 +1,14 @@
 """`XLingAlignTrainer`: a `Trainer` that aligns the two sides of translation pairs."""
 
-import json
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch import distributed as dist
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import PreTrainedTokenizerBase, Trainer
 
 from xling_align.modeling_xling import (
     InputError,
@@ -25,13 +21,14 @@ from xling_align.modeling_xling import (
 )
 
 from .adapters import ADAPTER_FILE, adapter_weights, merged_weights
-from .adaptive.balance import LossBalance
+from .adaptive.balance import LossBalance, balance_groups
 from .arguments import LEVELS, XLingAlignTrainingArguments
 from .callbacks import BetweenSteps, LanguageMeans, LogMeans
+from .checkpoints import check_same_model, last_complete_checkpoint
 from .data.batches import LengthBucketSampler, PairCollator
 from .data.tokenized import TokenizedPairs, TokenizedTexts, tokenize_pairs
 from .distributed import mean_over_processes
-from .dropout import QuickDropout
+from .fast_cpu import fast_on_cpu
 from .gradients import gradient_figures
 from .levels import (
     EncodedPairs,
@@ -389,87 +386,5 @@ class XLingAlignTrainer(Trainer):
             resume_from_checkpoint = last_complete_checkpoint(self.args.output_dir)
         if resume_from_checkpoint:
             check_same_model(Path(resume_from_checkpoint), self.model.config)
-        on_cpu = self.args.device.type == "cpu"
-        with eager_on_cpu(self.model, self.args), QuickDropout() if on_cpu else nullcontext():
+        with fast_on_cpu(self.model, self.args):
             return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
-
-
-def balance_groups(losses: list[str], args: XLingAlignTrainingArguments) -> dict[str, str]:
-    """Which log-variance weighs which loss.
-
-    A loss with a fixed weight has none, nor has an adversary's: the encoder's share of a min-max term is negative, and
-    a learned weight would grow without bound. One loss alone needs no balance.
-
-    Args:
-        losses: Those that are on.
-        args: `balance`, `loss_weights`, `language_loss`.
-
-    Returns:
-        The log-variance's name, by loss.
-    """
-    if args.balance == "fixed" or len(losses) == 1:
-        return {}
-    fixed = set(args.loss_weights or ())
-    if args.language_loss == "gradient_reversal":
-        fixed.add("language")
-    return {loss: loss if args.balance == "loss" else level_of(loss) for loss in losses if loss not in fixed}
-
-
-@contextmanager
-def eager_on_cpu(model: PreTrainedModel, args: XLingAlignTrainingArguments) -> Iterator[None]:
-    """Train with eager attention on CPU in bf16: the fused one takes up to twice as long for a step (measured)."""
-    chosen = model.config._attn_implementation
-    if args.device.type != "cpu" or not args.bf16 or chosen != "sdpa":
-        yield
-        return
-    model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(chosen)
-
-
-def last_complete_checkpoint(output_dir: str | None) -> str | None:
-    """The newest checkpoint whose state was written to the end; one that a kill cut short is moved aside."""
-    folder = Path(output_dir or "")
-    while folder.is_dir() and (last := get_last_checkpoint(str(folder))):
-        try:
-            json.loads((Path(last) / "trainer_state.json").read_text(encoding="utf-8"))
-            return last
-        except (OSError, ValueError):
-            logger.warning("%s is incomplete and was set aside", last)
-            Path(last).rename(Path(last).with_name(f"incomplete-{Path(last).name}"))
-    return None
-
-
-def check_same_model(checkpoint: Path, config: XLingAlignConfig) -> None:
-    """Refuse a checkpoint of another model.
-
-    Args:
-        checkpoint: Folder of the checkpoint.
-        config: The config of the model that is to go on from it.
-
-    Raises:
-        InputError: There is no checkpoint, or its encoder or languages differ.
-    """
-    if not (checkpoint / "config.json").is_file():
-        raise InputError(f"{checkpoint} holds no checkpoint; name a folder such as outputs/align/checkpoint-500")
-    saved = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-    names = ("model_type", "vocab_size", "hidden_size", "dim", "num_hidden_layers", "n_layers")
-    differing = []
-    for tower in ("encoder_config", "target_encoder_config"):
-        theirs, own = saved.get(tower) or {}, getattr(config, tower)
-        own = {} if own is None else own.to_dict()
-        differing += [name for name in names if theirs.get(name) != own.get(name)]
-    names = ("languages", "language_token", "fusion_context", "projection_dim")
-    differing += [name for name in names if saved.get(name) != getattr(config, name)]
-    if differing:
-        raise InputError(
-            f"{checkpoint} is of another model (its {', '.join(differing)} differ); "
-            "name another --output_dir, or give the encoder and languages it was made with"
-        )
-
-
-def world_size() -> int:
-    """How many processes train together."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

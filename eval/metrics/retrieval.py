@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from xling_align.eval.metrics.neighbours import unit
 from xling_align.modeling_xling import InputError
 
 BLOCK = 2048
@@ -34,9 +35,9 @@ def retrieval_scores(source: np.ndarray, target: np.ndarray) -> dict[str, float]
         InputError: The shapes differ, there are no rows, or a value is not finite.
     """
     source, target = np.asarray(source), np.asarray(target)
-    if problem := _problem(source, target):
-        raise InputError(problem)
-    forward, backward = translation_ranks(_unit(source), _unit(target))
+    if source.ndim != 2 or source.shape != target.shape or not len(source):
+        raise InputError(f"retrieval needs two (N, d) arrays of one shape, N > 0; got {source.shape}, {target.shape}")
+    forward, backward = translation_ranks(unit(source), unit(target))
     accuracies = float(np.mean(forward == 1)), float(np.mean(backward == 1))
     return {
         "accuracy": sum(accuracies) / 2,
@@ -66,16 +67,3 @@ def translation_ranks(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarra
             forward[rows] += (cosine >= pair[rows, None]).sum(axis=1)
             backward[columns] += (cosine >= pair[None, columns]).sum(axis=0)
     return forward, backward
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    vectors = vectors.astype(np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
-
-
-def _problem(source: np.ndarray, target: np.ndarray) -> str | None:
-    if source.ndim != 2 or source.shape != target.shape or not len(source):
-        return f"retrieval needs two (N, d) arrays of one shape, N > 0; got {source.shape}, {target.shape}"
-    if not (np.isfinite(source).all() and np.isfinite(target).all()):
-        return "retrieval got vectors with NaN or infinity; look for a diverged model or a half-precision overflow"
-    return None

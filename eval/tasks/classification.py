@@ -49,7 +49,7 @@ def run(
     if source not in tests:
         inputs, vectors[source], targets, labels[source] = _split(inputs, targets, held_out)
     classifier = _fit(inputs, targets)
-    details = {language: _scores(labels[language], classifier.predict(vectors[language])) for language in vectors}
+    details = {language: label_scores(labels[language], classifier.predict(vectors[language])) for language in vectors}
     return TaskResult(
         task="zero_shot",
         metric="macro_f1",
@@ -82,7 +82,8 @@ def _split(vectors: np.ndarray, labels: np.ndarray, held_out: float) -> list[Any
         raise InputError(f"cannot hold out {held_out:.0%} of {len(labels)} training texts: {error}") from error
 
 
-def _scores(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+def label_scores(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Return macro-F1 over the labels that occur in the gold ones, accuracy, and the number of texts."""
     with eval_extra():
         from sklearn.metrics import f1_score
     macro = f1_score(gold, predicted, labels=np.unique(gold), average="macro")

@@ -13,7 +13,8 @@ class TaskResult:
 
     `scores` holds the main metric per language code, between 0 and 1; `details` every metric per language;
     `metadata` the counts and settings that the scores came from. `source` is the language that the task was learnt
-    in or is compared with.
+    in or is compared with; it is empty where no language stands apart. Higher scores are better unless
+    `lower_is_better` says otherwise.
     """
 
     task: str
@@ -22,6 +23,7 @@ class TaskResult:
     details: dict[str, dict[str, float]] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     source: str = "en"
+    lower_is_better: bool = False
 
     @property
     def mean(self) -> float:

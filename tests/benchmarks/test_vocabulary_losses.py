@@ -22,6 +22,8 @@ def test_peak_is_that_of_what_is_held_at_once():
 
 def test_both_forms_give_one_value_and_ours_holds_a_chunk(monkeypatch, capsys):
     monkeypatch.setattr(vocabulary, "LOGITS", 8 * 2001)
+    monkeypatch.setattr(vocabulary, "SCORED", 2 * 2001)
+    monkeypatch.setattr(vocabulary, "COLUMNS", 256)
     measured = vocabulary_losses.main(TINY.split())
     assert len(measured) == len(capsys.readouterr().out.splitlines()) - 1 == 4
     for found in measured.values():

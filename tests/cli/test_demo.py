@@ -28,7 +28,7 @@ def test_the_demo_goes_on_after_an_interruption_and_writes_all_it_promises(few_s
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(XLingAlignTrainer, "pair_loss", interrupted)
+        patch.setattr(XLingAlignTrainer, "level_losses", interrupted)
         assert main(command) == 130
     assert (tmp_path / "out" / "encoder" / "model.safetensors").is_file()
     assert not (tmp_path / "out" / "model").exists()

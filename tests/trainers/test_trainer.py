@@ -15,8 +15,8 @@ from tests.trainers.one_step import SENTENCES
 from xling_align.modeling_xling import InputError, XLingAlignForPreTraining, XLingAlignModel
 from xling_align.trainers import XLingAlignTrainer, XLingAlignTrainingArguments
 from xling_align.trainers.adapters import add_adapters
+from xling_align.trainers.checkpoints import check_same_model, last_complete_checkpoint
 from xling_align.trainers.objectives import PairVectors, symmetric_infonce
-from xling_align.trainers.trainer import check_same_model, last_complete_checkpoint
 
 ROOT = Path(__file__).parents[2]
 PAIRS = [

@@ -3,7 +3,31 @@
 import torch
 from torch import Tensor, nn
 
+from xling_align.trainers.arguments import XLingAlignTrainingArguments
+from xling_align.trainers.levels import level_of
+
 LIMIT = 5.0  # of a log-variance, either way
+
+
+def balance_groups(losses: list[str], args: XLingAlignTrainingArguments) -> dict[str, str]:
+    """Which log-variance weighs which loss.
+
+    A loss with a fixed weight has none, nor has an adversary's: the encoder's share of a min-max term is negative, and
+    a learned weight would grow without bound. One loss alone needs no balance.
+
+    Args:
+        losses: Those that are on.
+        args: `balance`, `loss_weights`, `language_loss`.
+
+    Returns:
+        The log-variance's name, by loss.
+    """
+    if args.balance == "fixed" or len(losses) == 1:
+        return {}
+    fixed = set(args.loss_weights or ())
+    if args.language_loss == "gradient_reversal":
+        fixed.add("language")
+    return {loss: loss if args.balance == "loss" else level_of(loss) for loss in losses if loss not in fixed}
 
 
 class LossBalance(nn.Module):

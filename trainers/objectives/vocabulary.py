@@ -8,7 +8,8 @@ A naive cross-entropy keeps three matrices (rows, vocab) in fp32: 3 GB for 1,000
 - on CPU, a score takes some rows at a time, so that what it copies in fp32 stays in the processor's cache. (Smaller
   steps hold less and gain a few percent on an idle machine, and lose much where other programs share the cores.)
 
-Gradients of weight and bias are summed in fp32, and exist from the forward pass on.
+Gradients of weight and bias are summed in fp32, and exist from the forward pass on. Under autocast there is one copy
+of the weight in bf16 for as long as the forward pass takes.
 """
 
 from collections.abc import Callable
@@ -189,7 +190,8 @@ def _cross_entropy_(logits: Tensor, targets: TokenTargets, copies: Tensor) -> Te
 
     The two fp32 copies (2, rows, vocab) are room to work in.
     """
-    log_q = torch.log_softmax(copies[0].copy_(logits), 1, out=copies[1])
+    in_fp32 = logits if logits.dtype == torch.float32 else copies[0].copy_(logits)
+    log_q = torch.log_softmax(in_fp32, 1, out=copies[1])
     at = targets.rows, targets.tokens
     loss = -(targets.weights * log_q[at]).sum()
     if targets.smoothed:

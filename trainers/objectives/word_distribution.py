@@ -70,7 +70,7 @@ def word_distribution_per_token(
     Args:
         states: Word states, ready for the decoder, sentence after sentence (positions, embedding_dim).
         decoder: Gives logits over the vocabulary (positions, vocab).
-        state_rows: Sentence of each position, rising from 0 without a gap (positions,).
+        state_rows: Sentence of each position, rising (positions,).
         tokens: Tokens to be predicted, of all rows, repeated as often as they occur (tokens,).
         token_rows: Which sentence each is to be predicted by (tokens,).
         alpha: Laplace smoothing.
@@ -79,16 +79,18 @@ def word_distribution_per_token(
             of its own.
 
     Returns:
-        The mean over rows, a scalar in fp32; a row without a token counts as 0.
+        The mean over rows, a scalar in fp32; a row without a token or without a position counts as 0.
 
     Example:
         >>> uniform, zeros, row = Linear(4, 8, bias=False), torch.zeros(3, 4), torch.tensor([0, 0, 0])
         >>> round(word_distribution_per_token(zeros, uniform, row, torch.tensor([1]), row[:1], alpha=0).item(), 4)
         2.0794
     """
-    lengths = state_rows.bincount().tolist()
+    positions = state_rows.bincount(minlength=int(token_rows.max()) + 1 if len(token_rows) else 0)
+    readable, lengths = positions[token_rows] > 0, positions.tolist()
+    tokens, token_rows = tokens[readable], token_rows[readable]
     targets = smoothed_frequencies(tokens, token_rows, len(lengths), decoder.out_features, alpha, special)
-    sizes = whole_sentences(lengths, chunk_sizes(len(states), decoder.out_features, chunk)[0] if lengths else 0)
+    sizes = whole_sentences(lengths, max(chunk_sizes(len(states), decoder.out_features, chunk), default=0))
     cross_entropy = vocabulary_loss(states, decoder, _mean_score(targets, lengths), sizes)
     return (cross_entropy - entropy(targets, decoder.out_features)) / max(len(lengths), 1)
 
@@ -141,7 +143,7 @@ def whole_sentences(lengths: list[int], most: int) -> list[int]:
         [5, 9, 1]
     """
     sizes = []
-    for length in lengths:
+    for length in filter(None, lengths):
         if sizes and sizes[-1] + length <= most:
             sizes[-1] += length
         else:
@@ -156,7 +158,11 @@ def _mean_score(targets: TokenTargets, lengths: list[int]) -> Score:
     def score(logits: Tensor, first: int) -> Tensor:
         rows = range(bisect_right(ends, first), bisect_right(ends, first + len(logits)))
         sentences = logits.split(lengths[rows.start : rows.stop])
-        losses = [_mean_cross_entropy_(part, targets.part(row, 1)) for row, part in zip(rows, sentences, strict=True)]
+        losses = [
+            _mean_cross_entropy_(part, targets.part(row, 1))
+            for row, part in zip(rows, sentences, strict=True)
+            if len(part) > 0
+        ]
         return torch.stack(losses).sum()
 
     return score

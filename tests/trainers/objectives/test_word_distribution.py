@@ -118,10 +118,27 @@ def test_rows_without_a_token_count_as_zero():
     assert torch.autograd.grad(both, states)[0][1].abs().max() == 0
 
 
-def test_no_rows_give_zero():
+def test_rows_without_a_position_count_as_zero():
+    layer, states = decoder(), torch.randn(3, DIM)
+    words, word_rows = torch.tensor([9, 8, 7, 6]), torch.tensor([0, 1, 2, 3])
+    for state_rows in ([0, 0, 2], [2, 2, 2], [0, 0, 0]):
+        found = word_distribution_per_token(states, layer, torch.tensor(state_rows), words, word_rows)
+        alone = [
+            word_distribution_per_token(
+                part, layer, torch.zeros(len(part), dtype=torch.long), words[row : row + 1], word_rows[:1]
+            )
+            for row in set(state_rows)
+            if len(part := states[torch.tensor(state_rows) == row])
+        ]
+        torch.testing.assert_close(4 * found, torch.stack(alone).sum())
+
+
+def test_no_rows_and_no_positions_give_zero():
     none = torch.zeros(0, dtype=torch.long)
     assert word_distribution(torch.zeros(0, DIM), decoder(), none, none).item() == 0
     assert word_distribution_per_token(torch.zeros(0, DIM), decoder(), none, none, none).item() == 0
+    word = torch.tensor([3])
+    assert word_distribution_per_token(torch.zeros(0, DIM), decoder(), none, word, word).item() == 0
 
 
 @pytest.mark.parametrize("size", [1.0, 1e3])

@@ -1,8 +1,12 @@
-"""Dropout with a quarter of the random draws, for training on CPU, where torch draws in one thread (ours)."""
+"""What makes training on CPU faster (ours): dropout with a quarter of the random draws, and eager attention."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from transformers import PreTrainedModel, TrainingArguments
 
 LEVELS = 1 << 16  # of a 16-bit draw; the rate is rounded to a multiple of 1/LEVELS
 
@@ -35,3 +39,24 @@ class QuickDropout(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         """Pass on all other functions as they are."""
         return (quick_dropout if func is nn.functional.dropout else func)(*args, **(kwargs or {}))
+
+
+@contextmanager
+def eager_on_cpu(model: PreTrainedModel, args: TrainingArguments) -> Iterator[None]:
+    """Train with eager attention on CPU in bf16: the fused one takes up to twice as long for a step (measured)."""
+    chosen = model.config._attn_implementation
+    if args.device.type != "cpu" or not args.bf16 or chosen != "sdpa":
+        yield
+        return
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(chosen)
+
+
+@contextmanager
+def fast_on_cpu(model: PreTrainedModel, args: TrainingArguments) -> Iterator[None]:
+    """Train with eager attention and quick dropout where that is on CPU; on a GPU nothing changes."""
+    with eager_on_cpu(model, args), QuickDropout() if args.device.type == "cpu" else nullcontext():
+        yield

@@ -1,0 +1,111 @@
+"""Classification by the names of the labels: a text gets the label whose description it is nearest to."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from xling_align.eval.data_dir import limit_of
+from xling_align.eval.metrics.neighbours import unit
+from xling_align.eval.tasks.classification import Labelled, label_scores
+from xling_align.eval.tasks.result import TaskResult
+from xling_align.modeling_xling import InputError
+
+
+class Prompts(NamedTuple):
+    """Templates in one language, each with `{}` where a label's name goes, and those names by label."""
+
+    templates: Sequence[str]
+    names: Mapping[str, str]
+    language: str = "en"
+
+
+def run(
+    encode: Callable[..., np.ndarray],
+    tests: Mapping[str, Labelled],
+    prompts: Sequence[Prompts],
+    calibrate: bool = True,
+    source: str = "en",
+) -> TaskResult:
+    """Classify texts without a classifier, by cosine to the labels' descriptions.
+
+    A label's vector is the mean of the unit vectors of all its prompts, in whatever languages. Calibration takes from
+    every label its mean similarity to the texts of the test, whose labels are not read: some descriptions lie nearer
+    to everything than others. The form is ours, in the manner of Batch Calibration (Zhou et al., 2024), on cosines
+    instead of log-probabilities; it supposes that labels are about equally frequent, and needs several texts.
+
+    Args:
+        encode: Called as `encode(texts, language=code)`, returns vectors (N, dim); a `TextEncoder` for one.
+        tests: Texts and labels per language, such as `sib200(...)`.
+        prompts: Templates and names, of one or more languages; all name the same labels.
+        calibrate: Whether scores are calibrated, over each language's texts.
+        source: The language that the others are compared with.
+
+    Returns:
+        Macro-F1 per language as the main score; `macro_f1`, `accuracy` and `texts` as details.
+
+    Raises:
+        InputError: A template lacks `{}`, labels have no name, or texts and labels do not match.
+    """
+    if not tests or not prompts:
+        raise InputError("label_names needs texts in one or more languages, and prompts; got none")
+    labels, vectors = label_vectors(encode, prompts)
+    details = {}
+    for language, (texts, gold) in tests.items():
+        if problem := _problem(texts, gold, labels):
+            raise InputError(f"label_names, {language}: {problem}")
+        scores = unit(encode(texts, language=language)) @ vectors.T  # (texts, labels)
+        best = (scores - scores.mean(axis=0) if calibrate else scores).argmax(axis=1)
+        details[language] = label_scores(np.asarray(gold), np.asarray(labels)[best])
+    scores = {language: scores["macro_f1"] for language, scores in details.items()}
+    metadata = {
+        "prompts": sum(len(each.templates) for each in prompts),
+        "prompt_languages": sorted({each.language for each in prompts}),
+        "calibrated": calibrate,
+        **limit_of(tests),
+    }
+    return TaskResult("label_names", "macro_f1", scores, details, metadata, source)
+
+
+def plain_prompts(labels: Sequence[str], templates: Sequence[str] = ("{}", "This text is about {}.")) -> Prompts:
+    """English prompts with the labels as their own names, `/` read as "and" and `_` as a space.
+
+    >>> plain_prompts(["science/technology"]).names
+    {'science/technology': 'science and technology'}
+    """
+    return Prompts(templates, {label: label.replace("/", " and ").replace("_", " ") for label in sorted(set(labels))})
+
+
+def label_vectors(encode: Callable[..., np.ndarray], prompts: Sequence[Prompts]) -> tuple[list[str], np.ndarray]:
+    """Encode the descriptions of labels.
+
+    Args:
+        encode: As `run`.
+        prompts: As `run`.
+
+    Returns:
+        The labels in alphabetical order, and a unit vector for each, (labels, dim).
+
+    Raises:
+        InputError: A template lacks `{}`, there is none, or the labels differ between the languages.
+    """
+    labels = sorted(prompts[0].names)
+    total: np.ndarray | float = 0.0
+    for templates, names, language in prompts:
+        if not templates or (faulty := [template for template in templates if template.count("{}") != 1]):
+            given = f"got {faulty[0]!r}" if templates else "got none"
+            raise InputError(f"a prompt, {language}, needs one {{}} where the label's name goes; {given}")
+        if not labels or sorted(names) != labels:
+            other = f"{', '.join(sorted(names)) or 'none'} in {language} and {', '.join(labels) or 'none'}"
+            raise InputError(f"prompts must name the same labels in every language; they name {other}")
+        for template in templates:
+            total = total + unit(encode([template.replace("{}", names[label]) for label in labels], language=language))
+    return labels, unit(np.asarray(total))
+
+
+def _problem(texts: Sequence[str], gold: Sequence[str], labels: list[str]) -> str | None:
+    if len(texts) != len(gold) or not len(texts):
+        return f"{len(texts)} texts for {len(gold)} labels"
+    if unknown := set(gold) - set(labels):
+        return f"label {min(unknown, key=str)!r} has no name in the prompts; they name {', '.join(labels)}"
+    return None

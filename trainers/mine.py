@@ -1,0 +1,334 @@
+"""Mine translation pairs from two files of sentences that are not known to correspond.
+
+One run in order: read and fold out duplicates -> encode -> nearest neighbours both ways -> candidates by ratio margin
+-> one-to-one pairs -> Parquet. All that takes long is kept in `OUTPUT.work` as it is done, and a run that was stopped,
+by `kill -9` or otherwise, goes on there and ends with the same bytes. The folder is dropped at the end.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from xling_align.modeling_xling import InputError, XLingAlignConfig
+
+from .adaptive.mining import SELECTIONS, Members, Pool, best_candidates, document_candidates, select_pairs
+from .adaptive.neighbours import SEARCHES, Neighbours, load_faiss, nearest_neighbours
+from .arguments import check_at_least, check_choice
+from .data.mined import MinedPairs
+from .data.pairs import Languages
+from .data.scripts import main_script, script_of
+from .data.sentences import Sentences, document_ids
+from .encode import BLOCK, encode_texts
+
+logger = logging.getLogger("xling_align")
+
+SIDES = ("source", "target")
+NOT_RECORDED = ("source", "target", "output", "keep_work")  # the files are recorded with their sizes
+
+
+@dataclass
+class MineArguments:
+    """What to mine and how.
+
+    Attributes:
+        source: Text file of one language, a sentence a line, also with `.gz`.
+        target: Text file of another.
+        source_language: Code of the one.
+        target_language: Code of the other.
+        output: Parquet file for the pairs; `.json` and `.rejected.parquet` go beside it.
+        model: Name of the model, for the record.
+        source_documents: File with a document id for each line of `source`; pairs then come from the same document.
+        target_documents: Likewise for `target`.
+        k: Neighbours that a cosine is held against.
+        threshold: Smallest ratio margin.
+        selection: mutual for pairs that are the best of both their sentences, max for the best of all candidates.
+        max_length_ratio: How many times longer or shorter than usual a target may be.
+        search: exact, approximate, or auto.
+        batch_size: Texts in a forward pass.
+        rejected: How many rejected candidates to keep for each reason, drawn at random.
+        keep_work: Leave vectors and neighbours in `OUTPUT.work`, to try other thresholds on.
+    """
+
+    source: str
+    target: str
+    source_language: str
+    target_language: str
+    output: str
+    model: str = ""
+    source_documents: str | None = None
+    target_documents: str | None = None
+    k: int = 4
+    threshold: float = 1.06
+    selection: str = "mutual"
+    max_length_ratio: float = 3.0
+    search: str = "auto"
+    batch_size: int = 128
+    rejected: int = 1000
+    keep_work: bool = False
+
+    def __post_init__(self):
+        check_at_least(1, k=self.k, batch_size=self.batch_size, max_length_ratio=self.max_length_ratio)
+        check_at_least(0, rejected=self.rejected, threshold=self.threshold)
+        check_choice("selection", self.selection, SELECTIONS)
+        check_choice("search", self.search, SEARCHES)
+        if Path(self.output).suffix != ".parquet":
+            raise InputError(f"--output {self.output} must end in .parquet")
+        if bool(self.source_documents) != bool(self.target_documents):
+            raise InputError("--source_documents and --target_documents go together; give both or neither")
+        for side in SIDES:
+            Languages(f"{side}_language", getattr(self, f"{side}_language"))
+            for path in (getattr(self, side), getattr(self, f"{side}_documents")):
+                if path and not Path(path).is_file():
+                    raise InputError(f"there is no file {path!r}; give a text file with one entry a line, also as .gz")
+        if self.source_language == self.target_language:
+            raise InputError(
+                f"both languages are {self.source_language!r}; translations are mined between two languages"
+            )
+        if Path(self.source).samefile(self.target):
+            raise InputError(f"--source and --target are the same file, {self.source}; give one for each language")
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Both codes."""
+        return self.source_language, self.target_language
+
+    def beside(self, suffix: str) -> Path:
+        """The output's path with another suffix."""
+        return Path(self.output).with_suffix(suffix)
+
+
+def mine(arguments: MineArguments, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Mine pairs and write them.
+
+    Args:
+        arguments: What to mine and how.
+        model: A frozen model of ours, or any encoder.
+        tokenizer: The model's.
+
+    Returns:
+        What the JSON beside the output holds.
+
+    Raises:
+        InputError: The input can't be mined: no sentences, one language twice, the files swapped, a language that
+            the model lacks, FAISS absent; or the output can't be written.
+    """
+    load_faiss()
+    if isinstance(model.config, XLingAlignConfig):
+        for code in arguments.languages:
+            model.config.language_id(code)
+    work = arguments.beside(".work")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with FileLock(work / "lock", timeout=0):
+            result = mined(arguments, model, tokenizer, work)
+            if not arguments.keep_work:
+                shutil.rmtree(work)
+        return result
+    except Timeout as error:
+        raise InputError(f"another command is mining into {arguments.output}; wait for it or name another") from error
+    except OSError as error:
+        place = error.filename or work
+        raise InputError(f"{place} can't be written ({error.strerror or error}); make room or name another") from error
+
+
+def mined(
+    arguments: MineArguments, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, work: Path
+) -> dict[str, Any]:
+    """As `mine`, with a work folder that is there and locked."""
+    try:
+        pools = read_pools(arguments, work)
+        documents = read_documents(arguments, pools)
+    except InputError:
+        if not (work / "vectors.json").exists():  # what an earlier run has done is kept
+            shutil.rmtree(work)
+        raise
+    go_on_or_start_over(work, "vectors", vectors_manifest(arguments, model, tokenizer, pools))
+    sources, targets = (
+        encoded(work / f"{side}.vectors", pool, model, tokenizer, code, arguments.batch_size)
+        for side, pool, code in zip(SIDES, pools, arguments.languages, strict=True)
+    )
+    go_on_or_start_over(work, "neighbours", {"k": arguments.k, "search": arguments.search})
+    forward = neighbours(sources, targets, arguments, work / "neighbours.forward.npz")
+    backward = neighbours(targets, sources, arguments, work / "neighbours.backward.npz")
+    proposals = (
+        document_candidates((sources, targets), documents, (forward.mean(), backward.mean()))
+        if documents
+        else best_candidates(forward, backward)
+    )
+    facts = Pool(pools[0].ids, pools[0].lengths), Pool(pools[1].ids, pools[1].lengths)
+    candidates, reasons = select_pairs(
+        *proposals, arguments.threshold, arguments.selection, facts, arguments.max_length_ratio
+    )
+    settings = {key: value for key, value in asdict(arguments).items() if key not in NOT_RECORDED}
+    found = MinedPairs(pools, arguments.languages, candidates, reasons, {"settings": settings, "versions": versions()})
+    return found.write(Path(arguments.output), arguments.rejected)
+
+
+def read_pools(arguments: MineArguments, work: Path) -> tuple[Sentences, Sentences]:
+    """Both files' sentences.
+
+    Args:
+        arguments: What to mine.
+        work: Folder for copies.
+
+    Returns:
+        Sources and targets.
+
+    Raises:
+        InputError: A file holds none, both hold the same, or each is in the other's language.
+    """
+    pools = Sentences(arguments.source, work / "source.txt"), Sentences(arguments.target, work / "target.txt")
+    for pool in pools:
+        logger.info(pool)
+    common, smaller = len(np.intersect1d(pools[0].ids, pools[1].ids)), min(map(len, pools))
+    if common > smaller / 2:
+        raise InputError(
+            f"{common} of {smaller} sentences are in both {arguments.source} and {arguments.target}; "
+            "give a file for each language"
+        )
+    if swapped(arguments, pools):
+        raise InputError(
+            f"{arguments.source} looks like {arguments.target_language!r} and {arguments.target} like "
+            f"{arguments.source_language!r}; swap --source_language and --target_language"
+        )
+    return pools
+
+
+def swapped(arguments: MineArguments, pools: tuple[Sentences, Sentences]) -> bool:
+    """Whether the two languages are swapped, as far as scripts and file names tell.
+
+    Nothing in the model tells: its language states follow the language that is claimed.
+
+    Args:
+        arguments: The languages that are claimed.
+        pools: The sentences.
+
+    Returns:
+        Whether both files are in the other's script and not in their own, or bear the other's code and not their own.
+    """
+    claimed = tuple(script_of(code) for code in arguments.languages)
+    found = tuple(main_script(islice(pool.after(0), 1000)) for pool in pools)
+    parts = [set(Path(pool.path).name.lower().replace("-", ".").replace("_", ".").split(".")) for pool in pools]
+    own, other = arguments.languages, arguments.languages[::-1]
+    named = [there in part and here not in part for part, here, there in zip(parts, own, other, strict=True)]
+    return claimed[0] != claimed[1] and found == claimed[::-1] or found[0] == found[1] and all(named)
+
+
+def read_documents(arguments: MineArguments, pools: tuple[Sentences, Sentences]) -> tuple[Members, Members] | None:
+    """Documents of both sides' sentences.
+
+    Args:
+        arguments: Names the files.
+        pools: The sentences.
+
+    Returns:
+        Sources' and targets', None if there are no such files.
+
+    Raises:
+        InputError: The two sides share no document.
+    """
+    if not arguments.source_documents or not arguments.target_documents:
+        return None
+    sources = Members(*document_ids(arguments.source_documents, pools[0]))
+    targets = Members(*document_ids(arguments.target_documents, pools[1]))
+    shared = np.intersect1d(sources.documents, targets.documents)
+    if not len(shared):
+        raise InputError(
+            f"{arguments.source_documents} and {arguments.target_documents} have no document id in common; "
+            "documents that correspond need the same id"
+        )
+    counts = [len(np.unique(side.documents)) for side in (sources, targets)]
+    logger.info("%d documents on both sides, of %d and %d", len(shared), *counts)
+    return sources, targets
+
+
+def vectors_manifest(
+    arguments: MineArguments,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pools: tuple[Sentences, Sentences],
+) -> dict[str, Any]:
+    """What the vectors depend on."""
+    weights = hashlib.blake2b(json.dumps(model.config.to_dict(), sort_keys=True, default=str).encode(), digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    weights.update(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
+    texts = [hashlib.blake2b(pool.ids.tobytes() + pool.lines.tobytes(), digest_size=16).hexdigest() for pool in pools]
+    return {
+        "model": weights.hexdigest(),
+        "texts": texts,
+        "languages": arguments.languages,
+        "batch_size": arguments.batch_size,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what vectors and neighbours depend on."""
+    return {name: version(name) for name in ("xling-align", "torch", "transformers", "tokenizers", "faiss-cpu")}
+
+
+def go_on_or_start_over(work: Path, step: str, manifest: dict[str, Any]) -> None:
+    """Drop what an earlier run left of a step, and of the steps after it, if that was made from something else."""
+    path, text = work / f"{step}.json", json.dumps(manifest, sort_keys=True)
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        logger.info("going on with the %s in %s", step, work)
+        return
+    for old in [*work.glob("neighbours.*"), *(work.glob("*.vectors") if step == "vectors" else [])]:
+        old.unlink()
+    path.write_text(text, encoding="utf-8")
+
+
+def encoded(
+    path: Path,
+    pool: Sentences,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    language: str,
+    batch_size: int,
+) -> np.ndarray:
+    """A pool's vectors, from a file that is filled up block by block.
+
+    Args:
+        path: The file.
+        pool: The sentences.
+        model: The model.
+        tokenizer: The model's.
+        language: Of the sentences.
+        batch_size: Texts in a forward pass.
+
+    Returns:
+        The vectors (sentences, dim), on disk.
+    """
+    dim = model.config.hidden_size
+    block_bytes = BLOCK * dim * 4
+    with path.open("ab") as stream:
+        done = min(stream.tell() // block_bytes * BLOCK, len(pool))  # a block cut short is made again
+        if stream.tell() < len(pool) * dim * 4:
+            stream.truncate(done * dim * 4)
+            texts = tqdm(
+                pool.after(done), f"encoding {language}", len(pool), initial=done, unit=" texts", disable=None
+            )
+            for block in encode_texts(model, tokenizer, texts, language, batch_size):
+                stream.write(block.tobytes())
+                stream.flush()
+    return np.memmap(path, np.float32, "r", shape=(len(pool), dim))
+
+
+def neighbours(queries: np.ndarray, keys: np.ndarray, arguments: MineArguments, save: Path) -> Neighbours:
+    """The nearest keys of each query; what was found so far is kept in a file."""
+    logger.info("nearest of %s sentences for each of %s", f"{len(keys):,}", f"{len(queries):,}")
+    return nearest_neighbours(queries, keys, arguments.k, arguments.search, save)
