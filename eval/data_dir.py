@@ -214,7 +214,10 @@ def xnli_translations(data_dir: str | Path, limit: int | None = None, split: str
     """
     data = xnli(data_dir, split)
     english = data.pop("en").second
-    rows = list({text: row for row, text in reversed(list(enumerate(english)))}.values())[::-1][:limit]
+    firsts: dict[str, int] = {}
+    for row, text in enumerate(english):
+        firsts.setdefault(text, row)
+    rows = list(firsts.values())[:limit]
     sides = {
         code: Translations([english[row] for row in rows], [pairs.second[row] for row in rows])
         for code, pairs in data.items()

@@ -146,6 +146,12 @@ class WordEncoder:
         """
         self.encoder = encoder
 
+    @property
+    def layers(self) -> list[int]:
+        """The hidden layers that there are, from the embeddings on."""
+        config = getattr(self.encoder.model.config, "encoder_config", self.encoder.model.config)
+        return list(range(config.num_hidden_layers + 1))
+
     def __call__(
         self, sentences: Sequence[Sequence[str]], language: str | None = None, layer: int | None = None
     ) -> list[np.ndarray]:

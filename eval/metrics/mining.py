@@ -52,8 +52,8 @@ def mine(source: np.ndarray, target: np.ndarray, k: int = 4) -> Mined:
 def best_threshold(margins: np.ndarray, right: np.ndarray, gold: int) -> float:
     """Return the margin from which on pairs give the best F1, half-way to the next pair's.
 
-    >>> best_threshold(np.array([1.4, 1.3, 1.1, 1.0]), np.array([True, True, False, False]), gold=2)
-    1.2
+    >>> best_threshold(np.array([1.5, 1.25, 0.75, 0.5]), np.array([True, True, False, False]), gold=2)
+    1.0
 
     Args:
         margins: Of the mined pairs, falling, (N,).

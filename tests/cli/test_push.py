@@ -47,6 +47,7 @@ SECRETS = {
     ".eval_results/.env",
     ".cache/huggingface/token",
     ".git/config",
+    "LICENSES/token",
     "runs/events.out.tfevents.1",
 }
 CODE = {"configuration_xling.py", "fusion.py", "heads.py", "modeling_xling.py"}

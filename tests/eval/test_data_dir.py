@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from xling_align.eval.data_dir import limit_of, panx, pawsx, sib200, tatoeba
+from xling_align.eval.data_dir import limit_of, panx, pawsx, sib200, tatoeba, xnli, xnli_translations
 from xling_align.modeling_xling import InputError
 
 SIB = "index_id\tcategory\ttext\n1\tsports\tA goal.\n2\ttravel\tA train.\n3\tsports\tA race.\n"
@@ -107,3 +107,15 @@ def test_unusable_data_are_refused_in_one_line(data, name, content, call, messag
     with pytest.raises(InputError, match=message) as error:
         call(data)
     assert "\n" not in str(error.value)
+
+
+def test_xnli_translations_are_the_distinct_hypotheses_line_by_line(tmp_path):
+    rows = {"en": ["It rains.", "It snows.", "It rains.", "It is hot."], "de": ["a", "b", "c", "d"]}
+    for code, texts in rows.items():
+        lines = [f"premise\t{text}\tneutral\n" for text in texts]
+        write(tmp_path / "xnli" / code / "dev.tsv", "premise\thypothesis\tlabel\n" + "".join(lines))
+    assert xnli(tmp_path, "dev")["de"].second == rows["de"]
+    found = xnli_translations(tmp_path)
+    assert found.keys() == {"de"}
+    assert found["de"] == (["It rains.", "It snows.", "It is hot."], ["a", "b", "d"])
+    assert xnli_translations(tmp_path, limit=2)["de"].foreign == ["a", "b"]

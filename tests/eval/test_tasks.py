@@ -7,7 +7,7 @@ from sklearn.preprocessing import StandardScaler
 
 from xling_align.eval.data_dir import ByLanguage, Pairs, Tagged, Texts, Translations
 from xling_align.eval.metrics.retrieval import retrieval_scores
-from xling_align.eval.tasks import classification, ner, paraphrase, retrieval
+from xling_align.eval.tasks import classification, ner, nli, paraphrase, retrieval
 from xling_align.eval.tasks.result import TaskResult
 from xling_align.modeling_xling import InputError
 
@@ -217,3 +217,27 @@ def test_ner_counts_all_types_unless_told_otherwise():
 def test_ner_refuses_what_does_not_match(answers, tests, message):
     with pytest.raises(InputError, match=message):
         ner.run(lambda *_, **__: answers, tests)
+
+
+@pytest.mark.parametrize(("task", "name"), [(paraphrase, "paraphrase"), (nli, "nli")])
+def test_pairs_in_two_languages_are_classified_without_a_language(task, name):
+    seen = []
+
+    def classify(first, second, language):
+        seen.append(language)
+        return ["1"] * len(first)
+
+    result = task.run(classify, PAIRS, first="en")
+    assert seen == ["en", None] and result.metadata == {"first_language": "en"} and result.task == name
+    task.run(classify, PAIRS)
+    assert seen[2:] == ["en", "de"]
+
+
+def test_inference_is_scored_as_paraphrases_are():
+    def answers(first, second, language):
+        return ["1"] * len(first)
+
+    one, other = (task.run(answers, ByLanguage(PAIRS, limit=4)) for task in (paraphrase, nli))
+    assert one.scores == other.scores == {"en": 0.75, "de": 0.5} and one.details == other.details
+    with pytest.raises(InputError, match="nli, en: the classifier gave 1 labels for 4 pairs"):
+        nli.run(lambda *_, **__: ["1"], PAIRS)

@@ -4,6 +4,7 @@ Keys are searched shard by shard and queries block by block; each query keeps it
 saved, so that a search that was stopped goes on with the next shard.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,7 @@ def load_faiss() -> Any:
     Raises:
         InputError: It is not installed.
     """
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # tells of every instruction set it tries
     try:
         import faiss
     except ImportError as error:
@@ -122,7 +124,7 @@ def exact_search(keys: np.ndarray) -> Search:
 def index_search(keys: np.ndarray) -> Search:
     """Compare with the keys of the nearest clusters (IVF)."""
     faiss = load_faiss()
-    clusters = round(2 * math.sqrt(len(keys)))
+    clusters = max(1, min(round(2 * math.sqrt(len(keys))), len(keys) // 39))  # FAISS wants 39 vectors for each
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(keys.shape[1]), keys.shape[1], clusters, faiss.METRIC_INNER_PRODUCT)
     index.nprobe = max(32, clusters // 25)
     index.cp.max_points_per_centroid = 64
