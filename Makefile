@@ -37,7 +37,7 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[demo,eval,peft,dev]'
+	$(PIP) --editable '.[demo,eval,mining,peft,dev]'
 	touch $@
 
 # The type checker does not follow the mapping of folders into one import name; it gets links instead.

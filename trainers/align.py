@@ -209,7 +209,7 @@ def check_writable(folder: str) -> None:
 
 
 class PairData:
-    """The pairs that the arguments name, read and tokenised once for all runs that share it.
+    """The pairs that the arguments name, tokenised once for all runs that share them; never all in memory as text.
 
     Args:
         data: Where the pairs come from.
@@ -220,30 +220,21 @@ class PairData:
         self.done: dict[tuple, TokenizedPairs] = {}
 
     @cached_property
-    def pairs(self) -> list[dict]:
-        """All pairs."""
-        report = ReadReport()
-        pairs = list(pair_stream(self.data, report))
-        logger.info(report)
-        return pairs
-
-    @cached_property
     def languages(self) -> list[str]:
         """Codes of all languages that occur."""
-        return sorted({row[side] for row in self.pairs for side in ("source_language", "target_language")})
+        report = ReadReport()
+        found = {(row["source_language"], row["target_language"]) for row in pair_stream(self.data, report)}
+        logger.info(report)
+        return sorted({code for sides in found for code in sides})
 
     def tokenized(
         self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig, max_length: int
     ) -> TokenizedPairs:
         """The pairs as token ids of one tokenizer and rows of one model's languages."""
-        key = (
-            tokenizer.name_or_path,
-            tuple(config.languages),
-            min(max_length, config.max_position_embeddings or 10**9),
-        )
+        longest = min(max_length, config.max_position_embeddings or max_length)
+        key = (tokenizer.name_or_path, tuple(config.languages), longest)
         if key not in self.done:
-            self.done[key] = tokenize_pairs(self.pairs, tokenizer, config, max_length)
-            self.languages, _ = self.languages, self.__dict__.pop("pairs")  # as text they take ten times the memory
+            self.done[key] = tokenize_pairs(pair_stream(self.data, ReadReport()), tokenizer, config, max_length)
         return self.done[key]
 
 

@@ -264,12 +264,11 @@ def vectors_manifest(
     weights = hashlib.blake2b(json.dumps(model.config.to_dict(), sort_keys=True, default=str).encode(), digest_size=16)
     for name, tensor in sorted(model.state_dict().items()):
         weights.update(name.encode())
-        weights.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+        weights.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy())
     weights.update(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
-    texts = [hashlib.blake2b(pool.ids.tobytes() + pool.lines.tobytes(), digest_size=16).hexdigest() for pool in pools]
     return {
         "model": weights.hexdigest(),
-        "texts": texts,
+        "texts": [pool.digest for pool in pools],
         "languages": arguments.languages,
         "batch_size": arguments.batch_size,
         "versions": versions(),
@@ -278,7 +277,8 @@ def vectors_manifest(
 
 def versions() -> dict[str, str]:
     """Versions of what vectors and neighbours depend on."""
-    return {name: version(name) for name in ("xling-align", "torch", "transformers", "tokenizers", "faiss-cpu")}
+    ours = {name: version(name) for name in ("xling-align", "torch", "transformers", "tokenizers")}
+    return {**ours, "faiss": load_faiss().__version__}
 
 
 def go_on_or_start_over(work: Path, step: str, manifest: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from xling_align.modeling_xling import InputError
@@ -44,7 +44,8 @@ def train_tokenizer(
             pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated"),
         ]
     )
-    special = list(SPECIAL.values())
+    mask = AddedToken(SPECIAL["mask_token"], lstrip=True)  # takes in the space before it: it stands for a whole word
+    special = [*list(SPECIAL.values())[:-1], mask]
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(distinct, trainer, length=len(distinct))
     if tokenizer.get_vocab_size() > vocab_size:
@@ -54,7 +55,8 @@ def train_tokenizer(
     tokenizer.post_processor = processors.TemplateProcessing(  # pyright: ignore[reportAttributeAccessIssue]
         single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=ids
     )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **SPECIAL)
+    names = {**SPECIAL, "mask_token": mask}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **names)
 
 
 def finer(tokenizer: PreTrainedTokenizerBase, merges: float) -> PreTrainedTokenizerFast:

@@ -144,6 +144,19 @@ def test_work_of_another_input_is_not_gone_on_with(folder, tmp_path):
     assert outputs(tmp_path / "same") == outputs(tmp_path / "other")
 
 
+def test_work_of_a_text_in_another_case_is_not_gone_on_with(folder, tmp_path, monkeypatch):
+    changed = tmp_path / "changed.txt"
+    arguments = command(folder, tmp_path, "--keep_work")
+    arguments[arguments.index("--target") + 1] = str(changed)
+    changed.write_text("\n".join(GERMAN))
+    main(arguments)
+    changed.write_text("\n".join(GERMAN).title())
+    original, calls = encode.sentence_vectors, []
+    monkeypatch.setattr(encode, "sentence_vectors", lambda *given: calls.append(given) or original(*given))
+    main(arguments)
+    assert len(calls) == 2
+
+
 def test_kept_work_serves_another_threshold_without_the_model_running(folder, tmp_path, monkeypatch):
     main(command(folder, tmp_path / "fresh", "--threshold", "1.02"))
     main(command(folder, tmp_path / "kept", "--keep_work"))

@@ -204,3 +204,12 @@ def test_bad_input_to_pretraining_is_one_line(tmp_path, texts_file, capsys, flag
     assert stopped.value.code == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(lines) == 1 and says in lines[0]
+
+
+def test_a_mask_takes_the_place_of_a_whole_word(tmp_path):
+    train_tokenizer([SENTENCE], 60, max_length=32).save_pretrained(tmp_path)
+    for tokenizer in (train_tokenizer([SENTENCE], 60, max_length=32), AutoTokenizer.from_pretrained(tmp_path)):
+        tokens = tokenizer.convert_ids_to_tokens(tokenizer("the <mask> rises")["input_ids"])
+        where = tokens.index("<mask>")
+        assert "".join(tokens[1:where]) == "▁the"
+        assert tokens[where + 1].startswith("▁")

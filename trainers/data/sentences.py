@@ -4,6 +4,7 @@ A sentence counts once, whatever its case, punctuation and spacing: copies of it
 neighbours and hide how near a translation is.
 """
 
+import hashlib
 import mmap
 from array import array
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ class Sentences:
         lines: Number of each sentence's first line in the file, from 1 (sentences,).
         occurrences: Line numbers of every usable line, and the row of its sentence.
         total_lines: Lines in the file, good and bad.
+        digest: Hash of all usable lines.
     """
 
     def __init__(self, path: str | Path, copy: Path):
@@ -45,8 +47,10 @@ class Sentences:
         """
         self.path, self.report, self.total_lines = Path(path), ReadReport(), 0
         ids, lengths, lines, ends = array("q"), array("i"), array("q"), array("q", [0])
+        digest = hashlib.blake2b(digest_size=16)
         with copy.open("wb") as stream:
             for number, text in self._read():
+                digest.update(text.encode() + b"\n")
                 ids.append(pair_id_of(text, NO_LANGUAGE))
                 lengths.append(len(text))
                 lines.append(number)
@@ -58,6 +62,7 @@ class Sentences:
                 else ""
             )
             raise InputError(f"{path} holds no sentence{reason}; give a text file with a sentence a line")
+        self.digest = digest.hexdigest()
         _, first, inverse = np.unique(np.asarray(ids), return_index=True, return_inverse=True)
         order = np.argsort(first)
         keep = first[order]

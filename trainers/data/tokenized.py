@@ -18,6 +18,7 @@ from .pairs import pair_id_of
 logger = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
+CHUNK = 100_000  # texts counted at a time
 
 
 class TokenizedTexts(Dataset):
@@ -85,9 +86,14 @@ class TokenizedPairs(Dataset):
 
     def token_counts(self, num_languages: int, vocab_size: int) -> torch.Tensor:
         """How often each language uses each token (num_languages + 1, vocab); feeds `init_language_embeddings`."""
-        rows = np.repeat(self.languages.astype(np.int64), np.diff(self.ends, prepend=0))
-        flat = np.bincount(rows * vocab_size + self.tokens, minlength=(num_languages + 1) * vocab_size)
-        return torch.from_numpy(flat.reshape(num_languages + 1, vocab_size))
+        counts = np.zeros((num_languages + 1, vocab_size), np.int64)
+        for start in range(0, len(self.ends), CHUNK):  # a whole corpus at once would take ten times its own memory
+            ends = self.ends[start : start + CHUNK]
+            first = self.ends[start - 1] if start else 0
+            rows = np.repeat(self.languages[start : start + CHUNK].astype(np.int64), np.diff(ends, prepend=first))
+            places = rows * vocab_size + self.tokens[first : ends[-1]]
+            counts += np.bincount(places, minlength=counts.size).reshape(counts.shape)
+        return torch.from_numpy(counts)
 
 
 def join_pairs(parts: Sequence[TokenizedPairs]) -> TokenizedPairs:
