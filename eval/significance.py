@@ -19,9 +19,6 @@ def paired_t_test(scores: Sequence[float], others: Sequence[float]) -> float:
     Returns:
         The p-value; 1 where all differences are zero, 0 where all are the same other number, NaN for fewer than two.
 
-    Raises:
-        InputError: The two have not as many runs.
-
     Example:
         >>> round(paired_t_test([2.0, 3.0, 4.0], [1.0, 1.0, 1.0]), 4)
         0.0742
@@ -49,9 +46,6 @@ def paired_bootstrap(
 
     Returns:
         Lower and upper end; NaN for fewer than two pairs.
-
-    Raises:
-        InputError: The two have not as many scores.
 
     Example:
         >>> paired_bootstrap([2.0, 2.0], [1.0, 1.0])

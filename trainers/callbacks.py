@@ -1,5 +1,7 @@
 """What happens between steps: the sampler's epoch, running means, the projection of learned weights, logs."""
 
+from collections.abc import Mapping
+
 import torch
 from transformers import TrainerCallback
 
@@ -36,7 +38,7 @@ class LogMeans:
         self.sums: dict[str, torch.Tensor] = {}
         self.counts: dict[str, int] = {}
 
-    def add(self, figures: dict[str, torch.Tensor | float]) -> None:
+    def add(self, figures: Mapping[str, torch.Tensor | float]) -> None:
         """Add one step's figures, scalars by name."""
         for name, value in figures.items():
             value = torch.as_tensor(value, dtype=torch.float32).detach()

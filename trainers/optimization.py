@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .arguments import XLingAlignTrainingArguments
 
@@ -44,7 +44,7 @@ def parameter_groups(
     return list(groups.values())
 
 
-def couple_moments(optimizer: torch.optim.Optimizer, words: nn.Parameter) -> None:
+def couple_moments(optimizer: torch.optim.Optimizer, words: Tensor) -> None:
     """Keep the second moments of all word embeddings one and the same, from the next step on.
 
     Under a softmax over the vocabulary, Adam moves all rare words in one direction, step by step, until all embeddings

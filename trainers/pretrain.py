@@ -173,9 +173,6 @@ def single_texts(data: DataArguments) -> list[str]:
 
     Returns:
         The sentences, sorted, so that nothing tells which of them are translations.
-
-    Raises:
-        InputError: There is none.
     """
     report, texts = ReadReport(), set()
     for path in data.text_file or []:

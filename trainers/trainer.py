@@ -22,7 +22,7 @@ from xling_align.modeling_xling import (
 
 from .adapters import ADAPTER_FILE, adapter_weights, merged_weights
 from .adaptive.balance import LossBalance, balance_groups
-from .arguments import LEVELS, XLingAlignTrainingArguments
+from .arguments import LEVELS, XLingAlignTrainingArguments, read_weights
 from .callbacks import BetweenSteps, LanguageMeans, LogMeans
 from .checkpoints import check_same_model, last_complete_checkpoint
 from .data.batches import LengthBucketSampler, PairCollator
@@ -142,8 +142,8 @@ class XLingAlignTrainer(Trainer):
         if word:
             self.word_level = WordLevel(self.losses, args, model, tokenizer)
         if "momentum" in names:
-            self.momentum_contrast = MomentumContrast(args, model, tokenizer.cls_token_id, tokenizer.pad_token_id)
-        self.balance = LossBalance(balance_groups(self.losses, args), args.loss_weights)
+            self.momentum_contrast = MomentumContrast(args, model, tokenizer.cls_token_id, int(tokenizer.pad_token_id))  # pyright: ignore
+        self.balance = LossBalance(balance_groups(self.losses, args), read_weights(args.loss_weights))
         if self.balance.names:  # its parameters are trained and saved with the model's
             model.add_module("loss_balance", self.balance)
 
@@ -195,7 +195,7 @@ class XLingAlignTrainer(Trainer):
         """
         pair_form = self.base.config.fusion_context == "pair"  # a pair's fusion needs both of its rows
         lengths = inputs["attention_mask"].sum(1)
-        groups = 1 if pair_form else self.args.row_groups
+        groups = 1 if pair_form else self.args.row_groups or 1
         parts = lengths.argsort(stable=True).chunk(groups) if groups > 1 else [torch.arange(len(lengths))]
         outputs, words = [], []
         for rows in parts:
@@ -253,7 +253,7 @@ class XLingAlignTrainer(Trainer):
         """
         inputs = dict(inputs)
         pair_ids = inputs.pop("pair_ids")
-        rows = None if self.word_level is None else self.word_level.draw(len(pair_ids)).to(pair_ids.device)
+        rows = pair_ids[:0] if self.word_level is None else self.word_level.draw(len(pair_ids)).to(pair_ids.device)
         encoded = self.encode(model, inputs, rows if "distribution" in self.losses else None)
         step = Step(model, inputs, pair_ids, rows, encoded)
         losses: dict[str, Tensor] = {}
@@ -332,11 +332,10 @@ class XLingAlignTrainer(Trainer):
             output_dir: Folder; the arguments' `output_dir` unless given.
             _internal_call: As `Trainer`: whether this is a checkpoint.
         """
-        if _internal_call or self.model is self.base:
-            return super().save_model(output_dir, _internal_call)
-        whole, self.model = self.model, self.base
+        whole = self.model
+        self.model = whole if _internal_call else self.base
         try:
-            return super().save_model(output_dir, _internal_call)
+            super().save_model(output_dir, _internal_call)
         finally:
             self.model = whole
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from xling_align.trainers.arguments import XLingAlignTrainingArguments
-from xling_align.trainers.levels import level_of
+from ..arguments import XLingAlignTrainingArguments
+from ..levels import level_of
 
 LIMIT = 5.0  # of a log-variance, either way
 
@@ -41,6 +41,8 @@ class LossBalance(nn.Module):
         groups: Which log-variance each loss shares, by name; losses that are not named have a fixed weight.
         weights: Fixed weights by name; 1 unless given.
     """
+
+    started: Tensor
 
     def __init__(self, groups: dict[str, str], weights: dict[str, float] | None = None):
         super().__init__()

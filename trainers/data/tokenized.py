@@ -131,7 +131,7 @@ def tokenize_texts(
     """
     tokens, ends = array("i"), array("q")
     for chunk in batched((text for text in texts if "".join(text).strip()), 4000):
-        for ids in tokenizer(chunk, truncation=True, max_length=max_length)["input_ids"]:
+        for ids in tokenizer(chunk, truncation=True, max_length=max_length)["input_ids"]:  # pyright: ignore
             tokens.extend(ids)
             ends.append(len(tokens))
     if not ends:

@@ -1,11 +1,13 @@
 """What the levels share: which losses are on, and what one step hands them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from xling_align.modeling_xling import XLingAlignModel
-from xling_align.trainers.arguments import LEVELS, XLingAlignTrainingArguments
+
+from ..arguments import LEVELS, XLingAlignTrainingArguments
 
 
 def chosen_losses(args: XLingAlignTrainingArguments) -> list[str]:
@@ -43,8 +45,8 @@ class EncodedPairs:
     language_state: Tensor
     language_ids: Tensor
     projection: Tensor | None = None
-    words: Tensor | None = None
-    word_rows: Tensor | None = None
+    words: Tensor = field(default_factory=lambda: torch.empty(0))
+    word_rows: Tensor = field(default_factory=lambda: torch.empty(0))
 
     @property
     def vectors(self) -> Tensor:
@@ -60,14 +62,14 @@ class Step:
         model: The model, possibly wrapped for several processes.
         inputs: `input_ids` and `attention_mask` (2N, words), `language_ids` (2N,).
         pair_ids: Meaning of each pair (N,).
-        rows: Rows that the word level sees (2M,), sources first; None where no loss reads words.
+        rows: Rows that the word level sees (2M,), sources first; none where no loss reads words.
         encoded: The first pass.
     """
 
     model: nn.Module
     inputs: dict[str, Tensor]
     pair_ids: Tensor
-    rows: Tensor | None
+    rows: Tensor
     encoded: EncodedPairs
 
     def texts(self, rows: Tensor | slice = slice(None)) -> list[list[int]]:

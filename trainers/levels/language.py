@@ -7,15 +7,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from xling_align.modeling_xling import XLingAlignForPreTraining
-from xling_align.trainers.arguments import XLingAlignTrainingArguments
-from xling_align.trainers.distributed import gather, process_count, sum_over_processes
-from xling_align.trainers.objectives import (
+
+from ..arguments import XLingAlignTrainingArguments
+from ..distributed import gather, process_count, sum_over_processes
+from ..objectives import (
     binary_language_logits,
     language_confusion,
     language_cross_entropy,
     reversal_strength,
 )
-
 from .encoded import Step
 
 Head = Callable[[Tensor, float], Tensor]

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from xling_align.modeling_xling import XLingAlignForPreTraining
-from xling_align.trainers.arguments import XLingAlignTrainingArguments
-from xling_align.trainers.data.mixup import mix_pairs
-from xling_align.trainers.distributed import gather
-from xling_align.trainers.momentum import KeyQueue, MomentumEncoder
-from xling_align.trainers.objectives import momentum_contrast
 
+from ..arguments import XLingAlignTrainingArguments
+from ..data.mixup import mix_pairs
+from ..distributed import gather
+from ..momentum import KeyQueue, MomentumEncoder
+from ..objectives import momentum_contrast
 from .encoded import Step
 from .word import padded
 

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from xling_align.trainers.arguments import XLingAlignTrainingArguments
-from xling_align.trainers.distributed import gather, rank
-from xling_align.trainers.objectives import (
+from ..arguments import XLingAlignTrainingArguments
+from ..distributed import gather, rank
+from ..objectives import (
     PairVectors,
     additive_margin,
     intra_similarity,
@@ -13,7 +13,6 @@ from xling_align.trainers.objectives import (
     sigmoid_loss,
     symmetric_infonce,
 )
-
 from .encoded import Step
 
 

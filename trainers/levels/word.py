@@ -5,10 +5,10 @@ from torch import Tensor, nn
 from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerBase
 
 from xling_align.modeling_xling import XLingAlignForPreTraining
-from xling_align.trainers.arguments import LEVELS, XLingAlignTrainingArguments
-from xling_align.trainers.distributed import process_count, sum_over_processes
-from xling_align.trainers.objectives import masked_lm, word_distribution, word_distribution_per_token
 
+from ..arguments import LEVELS, XLingAlignTrainingArguments
+from ..distributed import process_count, sum_over_processes
+from ..objectives import masked_lm, word_distribution, word_distribution_per_token
 from .encoded import Step, fused
 
 
@@ -44,7 +44,7 @@ class WordLevel:
     ):
         self.names = [name for name in LEVELS["word"] if name in names]
         self.args, self.base, self.head = args, model.xling, model.lm_head
-        self.cls, self.pad = tokenizer.cls_token_id, tokenizer.pad_token_id
+        self.cls, self.pad = tokenizer.cls_token_id, int(tokenizer.pad_token_id)  # pyright: ignore
         self.special = torch.tensor(tokenizer.all_special_ids)
         if {"mlm", "tlm"} & set(names):
             self.masker = DataCollatorForLanguageModeling(tokenizer, mlm_probability=args.mlm_probability)
