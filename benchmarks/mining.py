@@ -87,7 +87,8 @@ def hidden_pairs(data_dir: Path, language: str, size: int) -> tuple[list[str], l
         ids = pair_id_of(row["source"], "und"), pair_id_of(row["target"], "und")
         if ids[0] not in taken[0] and ids[1] not in taken[1]:
             pairs.append((row["source"], row["target"]))
-            taken[0].add(ids[0]), taken[1].add(ids[1])
+            taken[0].add(ids[0])
+            taken[1].add(ids[1])
     generator.shuffle(pairs)
     known, rest = pairs[: int(SHARE * size)], pairs[int(SHARE * size) :]
     distractors = size - len(known)
