@@ -65,6 +65,8 @@ def main(folder: str, batch_size: int, settings: dict) -> None:
         gradient = {name.removeprefix("module."): value for name, value in keep.gradient.items()}
         means = {"mean": model.language.mean, "count": model.language.count}
         torch.save({"world": arguments.world_size, "gradient": gradient, "means": means}, Path(folder) / "step.pt")
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()  # a process that leaves its group open may abort on its way out
 
 
 if __name__ == "__main__":
