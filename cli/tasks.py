@@ -42,8 +42,11 @@ class Setting:
         return "dev" if self.dev else "test"
 
     def own(self, data: dict[str, Rows]) -> dict[str, Rows]:
-        """Rows of the languages to measure."""
-        return {code: rows for code, rows in data.items() if code in self.languages}
+        """Rows of the languages to measure; how many there are at most goes with them into the result."""
+        from xling_align.eval.data_dir import ByLanguage
+
+        rows = {code: rows for code, rows in data.items() if code in self.languages}
+        return ByLanguage(rows, getattr(data, "limit", None))
 
 
 def encoder_of(model: str) -> "TextEncoder":

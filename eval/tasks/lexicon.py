@@ -19,8 +19,8 @@ def run(
 
     Each English word looks among all foreign words of its lexicon's entries; any of its translations is right. These
     are fewer candidates than the 200,000 words of MUSE's protocol, so scores are higher than published ones. A word
-    that is spelt alike in both languages is found by any encoder that reads the same thing twice: `copied` is the
-    share of such words, the floor that a score stands on.
+    that is spelt the same in both languages is found by any encoder: `copied` is the share of such words. Words that
+    share sub-words are found by untrained encoders too, so hold a score against one of those.
 
     Args:
         encode: Called as `encode(words, language=code)`, returns vectors (N, dim); a `TextEncoder` for one.
