@@ -69,7 +69,7 @@ def load_weights(kind: Any, model: str) -> "PreTrainedModel":
     from xling_align.modeling_xling import InputError
 
     try:
-        loaded, report = kind.from_pretrained(model, output_loading_info=True)
+        loaded, report = kind.from_pretrained(model, output_loading_info=True, dtype=torch.float32)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         misfit = "they don't fit its config.json" if "mismatched" in str(error) else first_line(error)
         raise InputError(f"the weights of {model!r} can't be loaded: {misfit}") from error

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from transformers import AutoModel
 
 from tests.conftest import LANGUAGES, MAX_WORDS, make_tokenizer, stir
 from xling_align.cli.main import COMMANDS, PROGRAMS, main
+from xling_align.cli.models import text_encoder
 from xling_align.modeling_xling import InputError, XLingAlignModel
 
 PHRASES = "en\tgood morning\nde\tguten morgen\nde\tmond\nfr\tbonjour\nfr\tgood night\n"
@@ -149,3 +151,11 @@ def test_interrupting_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr("xling_align.trainers.align.main", interrupted)
     assert main(["align"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_model_saved_in_half_precision_encodes_under_bf16(encoder_folders, tmp_path):
+    AutoModel.from_pretrained(encoder_folders["bert"]).half().save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    encoder = text_encoder(str(tmp_path))
+    encoder.bf16 = True
+    assert encoder(["good morning"]).shape == (1, 32)
