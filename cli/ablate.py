@@ -9,7 +9,7 @@ import csv
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--without", type=words, default=[], help="parts, each taken out alone: afm,language,...")
     parser.add_argument("--against", type=words, default=[], help="other recipes to train and measure as well")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each variant (default 5)")
+    parser.add_argument("--seeds_without", type=int, help="runs of each with a part taken out, if fewer")
+    parser.add_argument(
+        "--equal_time", type=words, default=[], help="those of --against to train for as long as the recipe as well"
+    )
     parser.add_argument("--tasks", type=words, default=["tatoeba", "sib200", "panx", "pawsx"])
+    parser.add_argument("--beside", type=words, default=[], help="tasks shown beside the mean of --tasks")
     parser.add_argument("--output_dir", default="outputs/ablation", help="runs, table and plot; a rerun goes on here")
     parser.add_argument("--dev", action="store_true", help="measure on dev sets, while settings are chosen")
     parser.add_argument("--limit", type=int, help="score the first so many rows of each language in slow tasks")
@@ -45,25 +50,26 @@ def run(args: argparse.Namespace) -> None:
     from xling_align.cli.tasks import TASKS
     from xling_align.modeling_xling import InputError, nearest
     from xling_align.trainers.align import check_writable
-    from xling_align.trainers.arguments import CHOICES, check_choice
+    from xling_align.trainers.arguments import CHOICES, check_at_least, check_choice
 
     quiet()
-    if args.seeds < 1:
-        raise InputError(f"--seeds is {args.seeds}; it must be at least 1")
-    for task in args.tasks:
+    check_at_least(1, seeds=args.seeds, seeds_without=args.seeds_without)
+    for task in (*args.tasks, *args.beside):
         if task not in TASKS:
             raise InputError(f"--tasks {task!r} is not one of {', '.join(TASKS)}{nearest(task, list(TASKS))}")
     check_choice("without", args.without, CHOICES["without"])
+    check_choice("equal_time", args.equal_time, args.against)
     check_writable(args.output_dir)
     study = Study(args)
     results: dict[str, list[dict]] = {variant: [] for variant in study.variants}
     for seed in range(args.seeds):  # seed by seed, so that a study cut short can be read
+        variants = [variant for variant in study.variants if seed < study.seeds(variant)]
         for wait in (False, True):  # first what no other command is at, then what the others have left or finished
-            for variant in study.variants:
+            for variant in variants:
                 study.finish(variant, seed, wait)
-        for variant, found in results.items():
-            found.append(study.result(variant, seed))
-        write(Path(args.output_dir), results, args.tasks)
+        for variant in variants:
+            results[variant].append(study.result(variant, seed))
+        write(Path(args.output_dir), results, args.tasks, args.beside)
     print((Path(args.output_dir) / "table.md").read_text(encoding="utf-8"))
 
 
@@ -80,6 +86,7 @@ class Study:
         self.args, self.root = args, Path(args.output_dir)
         self.variants = {UNALIGNED: [], WHOLE: [args.recipe]}
         self.variants |= {recipe: [recipe] for recipe in args.against}
+        self.variants |= {f"{recipe}, equal time": [recipe] for recipe in args.equal_time}
         self.variants |= {f"without {part}": [args.recipe, "--without", part] for part in args.without}
         model, data, _ = self.parsed([args.recipe], 0, self.root)
         for words in list(self.variants.values())[1:]:
@@ -93,6 +100,16 @@ class Study:
 
         own = [words[0], *self.args.flags, *words[1:], "--seed", str(seed), "--output_dir", str(folder)]
         return parse(own, ModelArguments, DataArguments, XLingAlignTrainingArguments, program="xling ablate")
+
+    def seeds(self, variant: str) -> int:
+        """How many runs a variant has."""
+        return self.args.seeds_without or self.args.seeds if variant.startswith("without ") else self.args.seeds
+
+    def steps(self, variant: str, steps: int) -> int:
+        """Steps of a variant that is trained for as long as the whole recipe, by the first seed's time for a step."""
+        recipe = variant.removesuffix(", equal time")
+        whole, own = (self.result(name, 0)["training"]["step_seconds"] for name in (WHOLE, recipe))
+        return round(steps * whole / own)
 
     def setting(self, seed: int) -> "Setting":
         """How the tasks are run."""
@@ -125,7 +142,7 @@ class Study:
         if variant != UNALIGNED:
             model = str(folder / "model")
             found["training"] = kept(folder / "training.json", lambda: self.train(variant, seed, folder))
-        for task in self.args.tasks:
+        for task in (*self.args.tasks, *self.args.beside):
             found[task] = kept(folder / f"{task}.json", lambda task=task: self.measured(variant, seed, model, task))
         if self.args.drop_models and variant != UNALIGNED:
             shutil.rmtree(folder / "model", ignore_errors=True)
@@ -147,6 +164,8 @@ class Study:
         from xling_align.trainers.align import align
 
         model_arguments, _, args = self.parsed(self.variants[variant], seed, folder / "run")
+        if variant.endswith(", equal time"):
+            args.max_steps = self.steps(variant, args.max_steps)
         print(f"\n== {variant}, seed {seed} ==", flush=True)
         start = time.perf_counter()
         trainer = align(model_arguments, self.pairs, args)
@@ -169,35 +188,39 @@ def kept(path: Path, compute) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def rows(results: dict[str, list[dict]], tasks: list[str]) -> Iterator[dict[str, Any]]:
+def rows(results: dict[str, list[dict]], tasks: list[str], beside: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
     """One row of the table for each variant.
 
     Args:
         results: Runs by variant, in the order of their seeds.
-        tasks: Columns.
+        tasks: Columns, and what the mean is taken over.
+        beside: Further columns.
 
     Yields:
-        Means and deviations by task and over the tasks, and the tests against the full recipe.
+        Means and deviations by task and over the tasks, and the tests against the same seeds of the full recipe.
     """
     import numpy as np
 
     from xling_align.eval.significance import paired_bootstrap, paired_t_test
 
-    runs = min(map(len, results.values()))
-    scores = {
-        variant: np.array([[run[task]["score"] for task in tasks] for run in found[:runs]])
-        for variant, found in results.items()
-    }  # (runs, tasks)
-    for variant, values in scores.items():
-        means, whole = values.mean(1), scores[WHOLE].mean(1)
-        low, high = paired_bootstrap(means, whole)
-        steps = [run["training"]["step_seconds"] for run in results[variant] if "training" in run]
-        row: dict[str, Any] = {"variant": variant, "runs": runs}
-        for column, task in enumerate(tasks):
-            row |= {task: values[:, column].mean(), f"{task}_sd": deviation(values[:, column])}
-        row |= {"mean": means.mean(), "mean_sd": deviation(means), "difference": (means - whole).mean()}
-        row |= {"p": paired_t_test(means, whole), "low": low, "high": high}
-        yield {**row, "step_seconds": float(np.median(steps)) if steps else None}
+    means = {
+        variant: np.array([np.mean([run[task]["score"] for task in tasks]) for run in runs])
+        for variant, runs in results.items()
+    }  # (runs,)
+    for variant, runs in results.items():
+        if not runs:
+            continue
+        own, whole = means[variant], means[WHOLE][: len(runs)]
+        row: dict[str, Any] = {"variant": variant, "runs": len(runs)}
+        for name in (*tasks, *beside):
+            scores = np.array([run[name]["score"] for run in runs])
+            row |= {name: scores.mean(), f"{name}_sd": deviation(scores)}
+        row |= {"mean": own.mean(), "mean_sd": deviation(own), "difference": (own - whole).mean()}
+        row |= {"p": paired_t_test(own, whole)} | dict(zip(("low", "high"), paired_bootstrap(own, whole), strict=True))
+        steps = [run["training"] for run in runs if "training" in run]
+        for name in ("steps", "step_seconds"):
+            row[name] = float(np.median([step[name] for step in steps])) if steps else None
+        yield row
 
 
 def deviation(values: Any) -> float:
@@ -205,38 +228,42 @@ def deviation(values: Any) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
-def write(folder: Path, results: dict[str, list[dict]], tasks: list[str]) -> None:
+def write(folder: Path, results: dict[str, list[dict]], tasks: list[str], beside: Sequence[str] = ()) -> None:
     """Write `table.csv`, `table.md` and `plot.svg`.
 
     Args:
         folder: Where.
         results: Runs by variant.
-        tasks: Columns.
+        tasks: Columns, and what the mean is taken over.
+        beside: Further columns.
     """
-    table = list(rows(results, tasks))
+    table = list(rows(results, tasks, beside))
     with (folder / "table.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(table[0]))
         writer.writeheader()
         writer.writerows(table)
-    (folder / "table.md").write_text(markdown(table, tasks), encoding="utf-8")
+    (folder / "table.md").write_text(markdown(table, tasks, beside), encoding="utf-8")
     plot(folder / "plot.svg", table, tasks)
 
 
-def markdown(table: list[dict[str, Any]], tasks: list[str]) -> str:
+def markdown(table: list[dict[str, Any]], tasks: list[str], beside: Sequence[str] = ()) -> str:
     """The table for a reader: mean ± deviation over the runs, and the difference to the full recipe with its tests."""
-    head = ["variant", *tasks, "mean", "against all", "p", "95 % interval", "s/step"]
+    head = ["variant", "runs", *tasks, "mean", "against all", "p", "95 % interval", *beside, "steps", "s/step"]
     lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
     for row in table:
         several = row["runs"] > 1
-        cells = [f"{row[name]:.1f}" + (f" ± {row[f'{name}_sd']:.1f}" if several else "") for name in (*tasks, "mean")]
+        figures = {
+            name: f"{row[name]:.1f}" + (f" ± {row[f'{name}_sd']:.1f}" if several else "")
+            for name in (*tasks, "mean", *beside)
+        }
         tests = ["" if row["variant"] == WHOLE else f"{row['difference']:+.1f}", "", ""]
         if several and row["variant"] != WHOLE:
             tests[1:] = [f"{row['p']:.3f}", f"{row['low']:+.1f} to {row['high']:+.1f}"]
-        seconds = "" if row["step_seconds"] is None else f"{row['step_seconds']:.2f}"
-        lines.append([row["variant"], *cells, *tests, seconds])
+        training = ["", ""] if row["steps"] is None else [f"{row['steps']:.0f}", f"{row['step_seconds']:.2f}"]
+        cells = [figures[name] for name in (*tasks, "mean")] + tests + [figures[name] for name in beside] + training
+        lines.append([row["variant"], str(row["runs"]), *cells])
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    runs = "One run" if table[0]["runs"] == 1 else f"{table[0]['runs']} runs"
-    return f"{text}\n\n{runs} of each; in %, mean over the languages besides English.\n"
+    return f"{text}\n\nScores in %, mean over the languages besides English; tests over the same seeds of both.\n"
 
 
 def plot(path: Path, table: list[dict[str, Any]], tasks: list[str]) -> None:

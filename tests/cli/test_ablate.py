@@ -52,10 +52,18 @@ def table_of(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def test_an_ablation_trains_measures_and_compares_each_variant_and_does_nothing_twice(data, tmp_path, capsys):
-    again = command(data, tmp_path, "--against", "single_level")
+    again = command(data, tmp_path, "--against", "single_level", "--seeds_without", "1")
+    again += ["--equal_time", "single_level"]
     assert main(again) == 0
     table = table_of(tmp_path)
-    assert list(table) == ["unaligned", "all", "single_level", "without afm", "without word"]
+    equal = "single_level, equal time"
+    assert list(table) == ["unaligned", "all", "single_level", equal, "without afm", "without word"]
+    assert [row["runs"] for row in table.values()] == ["2", "2", "2", "2", "1", "1"]
+    first = {
+        variant: json.loads((tmp_path / variant / "seed-0" / "training.json").read_text())["step_seconds"]
+        for variant in ("all", "single_level")
+    }
+    assert float(table[equal]["steps"]) == round(3 * first["all"] / first["single_level"])
     scores = {
         variant: [
             [
@@ -66,10 +74,11 @@ def test_an_ablation_trains_measures_and_compares_each_variant_and_does_nothing_
             ]
             for seed in (0, 1)
         ]
-        for variant in table
+        for variant in list(table)[:3]
     }
     means = {variant: [sum(run) / 2 for run in runs] for variant, runs in scores.items()}
-    for variant, row in table.items():
+    for variant in scores:
+        row = table[variant]
         assert float(row["mean"]) == pytest.approx(sum(means[variant]) / 2)
         assert float(row["tatoeba"]) == pytest.approx(sum(run[0] for run in scores[variant]) / 2)
         expected = paired_t_test(means[variant], means["all"])
@@ -92,8 +101,19 @@ def test_runs_of_one_seed_have_no_deviation_and_no_test():
     table = list(ablate.rows(runs, ["tatoeba"]))
     assert table[1]["difference"] == -10
     assert math.isnan(table[1]["p"])
-    assert "One run of each" in ablate.markdown(table, ["tatoeba"])
+    assert "| unaligned | 1 | 40.0 |" in ablate.markdown(table, ["tatoeba"])
     assert "nan" not in ablate.markdown(table, ["tatoeba"])
+
+
+def test_variants_of_fewer_runs_are_held_against_the_same_seeds():
+    def run(score, beside):
+        return {"tatoeba": {"score": score}, "leakage": {"score": beside}}
+
+    runs = {"all": [run(50.0, 1.0), run(52.0, 2.0), run(90.0, 3.0)], "without word": [run(49.0, 7.0), run(50.0, 9.0)]}
+    table = list(ablate.rows(runs, ["tatoeba"], ["leakage"]))
+    assert table[1]["difference"] == -1.5  # the third run of `all` has no counterpart
+    assert (table[1]["mean"], table[1]["leakage"]) == (49.5, 8.0)  # what stands beside is not in the mean
+    assert "| without word | 2 | 49.5 ± 0.7 | 49.5 ± 0.7 | -1.5 |" in ablate.markdown(table, ["tatoeba"], ["leakage"])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +121,8 @@ def test_runs_of_one_seed_have_no_deviation_and_no_test():
     [
         (["--without", "afn"], "did you mean 'afm'"),
         (["--tasks", "tatoba"], "did you mean 'tatoeba'"),
-        (["--seeds", "0"], "--seeds is 0"),
+        (["--seeds", "0"], "--seeds"),
+        (["--equal_time", "single_level"], "--equal_time"),
         (["--against", "no_such"], "recipe 'no_such'"),
         (["--learning_rat", "1"], "did you mean 'learning_rate'"),
     ],
