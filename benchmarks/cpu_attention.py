@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from transformers import AutoModel, XLMRobertaConfig
 
-from xling_align.trainers.arguments import has_fast_bf16
+from xling_align.eval.encoding import has_fast_bf16
 
 ATTENTIONS = ("sdpa", "eager")
 

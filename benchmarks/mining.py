@@ -26,11 +26,12 @@ import psutil
 import pyarrow.parquet as pq
 import torch
 
-from xling_align.cli.mine import frozen_encoder
-from xling_align.cli.models import quiet
+from xling_align.cli.models import quiet, text_encoder
+from xling_align.eval.metrics.mining import best_candidates
+from xling_align.eval.metrics.neighbours import Neighbours
 from xling_align.modeling_xling import InputError
-from xling_align.trainers.adaptive.mining import TAKEN, best_candidates, select_pairs
-from xling_align.trainers.adaptive.neighbours import Neighbours, nearest_neighbours
+from xling_align.trainers.adaptive.mining import TAKEN, select_pairs
+from xling_align.trainers.adaptive.neighbours import nearest_neighbours
 from xling_align.trainers.align import log_to_screen
 from xling_align.trainers.data.formats import open_bytes
 from xling_align.trainers.data.pairs import pair_id_of
@@ -196,7 +197,7 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
     quiet()
     log_to_screen(True)
     *pools, gold = hidden_pairs(Path(given.data_dir), given.language, given.size)
-    model, tokenizer = frozen_encoder(given.model)
+    encoder = text_encoder(given.model)
     with tempfile.TemporaryDirectory() as folder:
         output, files = Path(folder) / "pairs.parquet", [Path(folder) / name for name in ("source.txt", "target.txt")]
         for path, texts in zip(files, pools, strict=True):
@@ -205,7 +206,7 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
         settings = {"k": given.k, "threshold": given.threshold, "keep_work": True}
         arguments = MineArguments(source, target, "en", given.language, str(output), **settings)
         start = time.perf_counter()
-        result = mine(arguments, model, tokenizer)
+        result = mine(arguments, encoder)
         seconds = time.perf_counter() - start
         table = pq.read_table(output, columns=["source_line", "target_line"]).to_pydict()
         found = {(s - 1, t - 1) for s, t in zip(table["source_line"], table["target_line"], strict=True)}
@@ -214,7 +215,7 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, float]]:
         print(f"xling mine: {seconds:.0f} s, {result['pairs']:,} pairs, {json.dumps(result['rejected'])}")
         print(f"precision {precision:.1f} %, recall {recall:.1f} %, F1 {f1:.1f}\n")
         work = output.with_suffix(".work")
-        return compare(given, work, model.config.hidden_size, gold)
+        return compare(given, work, encoder.model.config.hidden_size, gold)
 
 
 def compare(given: argparse.Namespace, work: Path, dim: int, gold: dict[int, int]) -> dict[str, dict[str, float]]:

@@ -55,9 +55,9 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from xling_align.eval.encoding import has_fast_bf16
 from xling_align.modeling_xling import XLingAlignModel
 from xling_align.trainers import XLingAlignTrainer, XLingAlignTrainingArguments
-from xling_align.trainers.arguments import has_fast_bf16
 from xling_align.trainers.data.batches import LengthBucketSampler
 from xling_align.trainers.data.demo_corpus import load_demo_corpus
 from xling_align.trainers.data.pairs import counted

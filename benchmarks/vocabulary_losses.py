@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
-from xling_align.trainers.arguments import has_fast_bf16
+from xling_align.eval.encoding import has_fast_bf16
 from xling_align.trainers.objectives import masked_lm, word_distribution
 
 GIB = 2**30

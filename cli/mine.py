@@ -1,10 +1,6 @@
 """`xling mine --source en.txt --target xx.txt --model M ...`: translation pairs from two files of sentences."""
 
 import argparse
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,28 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Mine, and print what came of it."""
-    from xling_align.cli.models import quiet
+    from xling_align.cli.models import quiet, text_encoder
     from xling_align.trainers.adaptive.neighbours import load_faiss
     from xling_align.trainers.align import log_to_screen
+    from xling_align.trainers.arguments import check_at_least
     from xling_align.trainers.mine import MineArguments, mine
 
     quiet()
     log_to_screen(True)
-    settings = vars(args).copy()
-    del settings["flags"]
+    check_at_least(1, batch_size=args.batch_size)
+    settings = {name: value for name, value in vars(args).items() if name not in ("flags", "model", "batch_size")}
     arguments = MineArguments(**settings)
     load_faiss()
-    result = mine(arguments, *frozen_encoder(args.model))
+    result = mine(arguments, text_encoder(args.model, args.batch_size))
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in result["rejected"].items() if count)
     print(f"{result['pairs']:,} pairs in {args.output}; rejected: {reasons or 'none'}")
-
-
-def frozen_encoder(model: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """Any encoder and its tokenizer, as `encode_texts` takes them."""
-    from transformers import AutoModel
-
-    from xling_align.cli.models import load_config, load_weights
-    from xling_align.modeling_xling import load_tokenizer
-
-    load_config(model)
-    return load_weights(AutoModel, model), load_tokenizer(model)

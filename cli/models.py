@@ -100,15 +100,24 @@ def load_aligned(model: str) -> "XLingAlignModel":
     return load_weights(XLingAlignModel, model)  # pyright: ignore[reportReturnType]
 
 
-def text_encoder(model: str) -> "TextEncoder":
-    """Any model, ready to encode: ours with language and fusion, another by the mean of its tokens."""
+def text_encoder(model: str, batch_size: int = 128) -> "TextEncoder":
+    """Any model, ready to encode in vectors of length 1, in bf16 where the machine is fast at it.
+
+    Args:
+        model: Folder or Hub id; ours encodes with language and fusion, another encoder by the mean of its tokens.
+        batch_size: Texts in a forward pass.
+
+    Returns:
+        The encoder.
+    """
     from transformers import AutoModel
 
-    from xling_align.eval.encoding import TextEncoder
+    from xling_align.eval.encoding import TextEncoder, has_fast_bf16
     from xling_align.modeling_xling import XLingAlignConfig, load_tokenizer
 
     pooling = "cls" if isinstance(load_config(model), XLingAlignConfig) else "mean"
-    return TextEncoder(load_weights(AutoModel, model), load_tokenizer(model), pooling, normalize=True)
+    loaded, tokenizer = load_weights(AutoModel, model), load_tokenizer(model)
+    return TextEncoder(loaded, tokenizer, pooling, batch_size, normalize=True, bf16=has_fast_bf16())
 
 
 def check_languages(config: "XLingAlignConfig", codes: Iterable[str]) -> None:

@@ -23,8 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score, write, and print the middle and the edges of both scores."""
-    from xling_align.cli.mine import frozen_encoder
-    from xling_align.cli.models import quiet
+    from xling_align.cli.models import quiet, text_encoder
     from xling_align.modeling_xling import InputError
     from xling_align.trainers.align import log_to_screen
     from xling_align.trainers.arguments import check_at_least, check_choice
@@ -44,8 +43,7 @@ def run(args: argparse.Namespace) -> None:
     columns = dict(column.partition("=")[::2] for column in args.columns)
     hub = {name: getattr(args, name) for name in ("config", "split", "revision")}
     pairs = read_pairs(args.file, args.source_language, args.target_language, columns, report, **hub)
-    model, tokenizer = frozen_encoder(args.model)
-    blocks = scored(pairs, model, tokenizer, args.score, args.block, args.k, args.batch_size)
+    blocks = scored(pairs, text_encoder(args.model, args.batch_size), args.score, args.block, args.k)
     cosines, margins = write_scored(blocks, output).T
     print(f"{report}; scored to {output}")
     for name, values in (("cosine", cosines), ("margin", margins)):

@@ -1,16 +1,26 @@
 """From texts to vectors, for any encoder that returns `last_hidden_state`."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from xling_align.modeling_xling import InputError
+from xling_align.modeling_xling.modeling_xling import longest_text
 
 UNLIMITED = 10**6  # tokenizers without a limit of their own report about 1e30
+BLOCK = 4096  # texts of a stream that are sorted by length together
+
+
+def has_fast_bf16() -> bool:
+    """Whether this machine multiplies bf16 in hardware."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 class TextEncoder:
@@ -56,7 +66,9 @@ class TextEncoder:
         self.max_length = max_length or length_limit(model, tokenizer)
         self.normalize = normalize
         self.bf16 = bf16
-        self._takes_language = "language_ids" in inspect.signature(model.forward).parameters
+        accepted = inspect.signature(model.forward).parameters
+        self._takes_language = "language_ids" in accepted
+        self._options = {"fuse_words": False} if pooling == "cls" and "fuse_words" in accepted else {}
 
     @classmethod
     def from_folder(
@@ -107,11 +119,31 @@ class TextEncoder:
             vectors = np.concatenate([self._encode([texts[i] for i in batch], language) for batch in batches])
         return vectors[np.argsort(order)]
 
+    def blocks(self, texts: Iterable[str], language: str | None = None) -> Iterator[np.ndarray]:
+        """Encode any number of texts of one language, `BLOCK` of them at a time.
+
+        Args:
+            texts: As many as there are.
+            language: As for a call.
+
+        Yields:
+            Vectors of up to `BLOCK` texts in the order given (texts, dim), the same whatever came before them.
+        """
+        remaining = iter(texts)
+        while block := list(islice(remaining, BLOCK)):
+            yield self(block, language)
+
     def _encode(self, texts: list[str], language: str | None) -> np.ndarray:
         inputs = self.tokenizer(
-            texts, padding=True, padding_side="right", truncation=True, max_length=self.max_length, return_tensors="pt"
+            texts,
+            padding=True,
+            padding_side="right",
+            truncation=True,
+            max_length=self.max_length,
+            return_token_type_ids=False,  # one segment, which some models have no word for
+            return_tensors="pt",
         ).to(next(self.model.parameters()).device)
-        states = self.outputs(inputs, language).last_hidden_state  # (batch, seq, dim)
+        states = self.outputs(inputs, language, **self._options).last_hidden_state  # (batch, seq, dim)
         vectors = pool(states.float(), inputs["attention_mask"], self.pooling)
         return (torch.nn.functional.normalize(vectors, dim=-1) if self.normalize else vectors).cpu().numpy()
 
@@ -179,6 +211,7 @@ class WordEncoder:
             max_length=self.encoder.max_length,
             stride=self.encoder.max_length // 4,
             return_overflowing_tokens=True,
+            return_token_type_ids=False,
         )
         owners = windows.pop("overflow_to_sample_mapping")
         order = sorted(range(len(owners)), key=lambda window: -len(windows["input_ids"][window]))
@@ -252,7 +285,6 @@ def eval_mode(model: torch.nn.Module) -> Iterator[None]:
 
 def length_limit(model: Any, tokenizer: Any) -> int:
     """Return the most tokens, special ones included, that a model and its tokenizer take."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if tokenizer.model_max_length < UNLIMITED:
-        return min(tokenizer.model_max_length, positions or UNLIMITED)
-    return (positions or 514) - 2  # RoBERTa and its kin lose two positions to padding
+    limits = (getattr(model.config, "max_position_embeddings", None), longest_text(model, "none"))
+    limit = min([tokenizer.model_max_length, *filter(None, limits)])
+    return limit if limit < UNLIMITED else 512

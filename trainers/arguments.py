@@ -10,14 +10,8 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from xling_align.eval.encoding import has_fast_bf16
 from xling_align.modeling_xling import InputError, nearest
-
-
-def has_fast_bf16() -> bool:
-    """Whether this machine multiplies bf16 in hardware."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def check_at_least(least: float, **values: float | None) -> None:

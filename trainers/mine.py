@@ -19,18 +19,19 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from xling_align.eval.encoding import BLOCK, TextEncoder
+from xling_align.eval.metrics.mining import best_candidates
+from xling_align.eval.metrics.neighbours import Neighbours
 from xling_align.modeling_xling import InputError, XLingAlignConfig
 
-from .adaptive.mining import SELECTIONS, Members, Pool, best_candidates, document_candidates, select_pairs
-from .adaptive.neighbours import SEARCHES, Neighbours, load_faiss, nearest_neighbours
+from .adaptive.mining import SELECTIONS, Members, Pool, document_candidates, select_pairs
+from .adaptive.neighbours import SEARCHES, load_faiss, nearest_neighbours
 from .arguments import check_at_least, check_choice
 from .data.mined import MinedPairs
 from .data.pairs import Languages
 from .data.scripts import main_script, script_of
 from .data.sentences import Sentences, document_ids
-from .encode import BLOCK, encode_texts
 
 logger = logging.getLogger("xling_align")
 
@@ -48,7 +49,6 @@ class MineArguments:
         source_language: Code of the one.
         target_language: Code of the other.
         output: Parquet file for the pairs; `.json` and `.rejected.parquet` go beside it.
-        model: Name of the model, for the record.
         source_documents: File with a document id for each line of `source`; pairs then come from the same document.
         target_documents: Likewise for `target`.
         k: Neighbours that a cosine is held against.
@@ -56,7 +56,6 @@ class MineArguments:
         selection: mutual for pairs that are the best of both their sentences, max for the best of all candidates.
         max_length_ratio: How many times longer or shorter than usual a target may be.
         search: exact, approximate, or auto.
-        batch_size: Texts in a forward pass.
         rejected: How many rejected candidates to keep for each reason, drawn at random.
         keep_work: Leave vectors and neighbours in `OUTPUT.work`, to try other thresholds on.
     """
@@ -66,7 +65,6 @@ class MineArguments:
     source_language: str
     target_language: str
     output: str
-    model: str = ""
     source_documents: str | None = None
     target_documents: str | None = None
     k: int = 4
@@ -74,12 +72,11 @@ class MineArguments:
     selection: str = "mutual"
     max_length_ratio: float = 3.0
     search: str = "auto"
-    batch_size: int = 128
     rejected: int = 1000
     keep_work: bool = False
 
     def __post_init__(self):
-        check_at_least(1, k=self.k, batch_size=self.batch_size, max_length_ratio=self.max_length_ratio)
+        check_at_least(1, k=self.k, max_length_ratio=self.max_length_ratio)
         check_at_least(0, rejected=self.rejected, threshold=self.threshold)
         check_choice("selection", self.selection, SELECTIONS)
         check_choice("search", self.search, SEARCHES)
@@ -109,13 +106,12 @@ class MineArguments:
         return Path(self.output).with_suffix(suffix)
 
 
-def mine(arguments: MineArguments, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+def mine(arguments: MineArguments, encoder: TextEncoder) -> dict[str, Any]:
     """Mine pairs and write them.
 
     Args:
         arguments: What to mine and how.
-        model: A frozen model of ours, or any encoder.
-        tokenizer: The model's.
+        encoder: A frozen model of ours, or any encoder; its vectors have length 1.
 
     Returns:
         What the JSON beside the output holds.
@@ -125,14 +121,14 @@ def mine(arguments: MineArguments, model: PreTrainedModel, tokenizer: PreTrained
             the model lacks, FAISS absent; or the output can't be written.
     """
     load_faiss()
-    if isinstance(model.config, XLingAlignConfig):
+    if isinstance(encoder.model.config, XLingAlignConfig):
         for code in arguments.languages:
-            model.config.language_id(code)
+            encoder.model.config.language_id(code)
     work = arguments.beside(".work")
     try:
         work.mkdir(parents=True, exist_ok=True)
         with FileLock(work / "lock", timeout=0):
-            result = mined(arguments, model, tokenizer, work)
+            result = mined(arguments, encoder, work)
             if not arguments.keep_work:
                 shutil.rmtree(work)
         return result
@@ -143,9 +139,7 @@ def mine(arguments: MineArguments, model: PreTrainedModel, tokenizer: PreTrained
         raise InputError(f"{place} can't be written ({error.strerror or error}); make room or name another") from error
 
 
-def mined(
-    arguments: MineArguments, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, work: Path
-) -> dict[str, Any]:
+def mined(arguments: MineArguments, encoder: TextEncoder, work: Path) -> dict[str, Any]:
     """As `mine`, with a work folder that is there and locked."""
     try:
         pools = read_pools(arguments, work)
@@ -154,9 +148,9 @@ def mined(
         if not (work / "vectors.json").exists():  # what an earlier run has done is kept
             shutil.rmtree(work)
         raise
-    go_on_or_start_over(work, "vectors", vectors_manifest(arguments, model, tokenizer, pools))
+    go_on_or_start_over(work, "vectors", vectors_manifest(arguments, encoder, pools))
     sources, targets = (
-        encoded(work / f"{side}.vectors", pool, model, tokenizer, code, arguments.batch_size)
+        encoded(work / f"{side}.vectors", pool, encoder, code)
         for side, pool, code in zip(SIDES, pools, arguments.languages, strict=True)
     )
     go_on_or_start_over(work, "neighbours", {"k": arguments.k, "search": arguments.search})
@@ -172,6 +166,7 @@ def mined(
         *proposals, arguments.threshold, arguments.selection, facts, arguments.max_length_ratio
     )
     settings = {key: value for key, value in asdict(arguments).items() if key not in NOT_RECORDED}
+    settings |= {"model": encoder.model.name_or_path, "batch_size": encoder.batch_size}
     found = MinedPairs(pools, arguments.languages, candidates, reasons, {"settings": settings, "versions": versions()})
     return found.write(Path(arguments.output), arguments.rejected)
 
@@ -255,22 +250,20 @@ def read_documents(arguments: MineArguments, pools: tuple[Sentences, Sentences])
 
 
 def vectors_manifest(
-    arguments: MineArguments,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    pools: tuple[Sentences, Sentences],
+    arguments: MineArguments, encoder: TextEncoder, pools: tuple[Sentences, Sentences]
 ) -> dict[str, Any]:
     """What the vectors depend on."""
+    model = encoder.model
     weights = hashlib.blake2b(json.dumps(model.config.to_dict(), sort_keys=True, default=str).encode(), digest_size=16)
     for name, tensor in sorted(model.state_dict().items()):
         weights.update(name.encode())
         weights.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy())
-    weights.update(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
+    weights.update(json.dumps(encoder.tokenizer.get_vocab(), sort_keys=True).encode())
     return {
         "model": weights.hexdigest(),
         "texts": [pool.digest for pool in pools],
         "languages": arguments.languages,
-        "batch_size": arguments.batch_size,
+        "encoding": [encoder.pooling, encoder.batch_size, encoder.max_length, encoder.bf16],
         "versions": versions(),
     }
 
@@ -292,28 +285,19 @@ def go_on_or_start_over(work: Path, step: str, manifest: dict[str, Any]) -> None
     path.write_text(text, encoding="utf-8")
 
 
-def encoded(
-    path: Path,
-    pool: Sentences,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    language: str,
-    batch_size: int,
-) -> np.ndarray:
+def encoded(path: Path, pool: Sentences, encoder: TextEncoder, language: str) -> np.ndarray:
     """A pool's vectors, from a file that is filled up block by block.
 
     Args:
         path: The file.
         pool: The sentences.
-        model: The model.
-        tokenizer: The model's.
+        encoder: The model.
         language: Of the sentences.
-        batch_size: Texts in a forward pass.
 
     Returns:
         The vectors (sentences, dim), on disk.
     """
-    dim = model.config.hidden_size
+    dim = encoder.model.config.hidden_size
     block_bytes = BLOCK * dim * 4
     with path.open("ab") as stream:
         done = min(stream.tell() // block_bytes * BLOCK, len(pool))  # a block cut short is made again
@@ -322,7 +306,7 @@ def encoded(
             texts = tqdm(
                 pool.after(done), f"encoding {language}", len(pool), initial=done, unit=" texts", disable=None
             )
-            for block in encode_texts(model, tokenizer, texts, language, batch_size):
+            for block in encoder.blocks(texts, language):
                 stream.write(block.tobytes())
                 stream.flush()
     return np.memmap(path, np.float32, "r", shape=(len(pool), dim))

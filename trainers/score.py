@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from xling_align.eval.encoding import TextEncoder
+from xling_align.eval.metrics.mining import ratio_margin
 from xling_align.modeling_xling import InputError
 
-from .adaptive.mining import ratio_margin
 from .data.pairs import Pair, stable_hash
-from .encode import encode_texts
 
 logger = logging.getLogger("xling_align")
 
@@ -81,22 +80,18 @@ def nearest_means(
     return torch.cat(means)
 
 
-def pair_scores(
-    pairs: list[Pair], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, k: int = 4, batch_size: int = 128
-) -> tuple[np.ndarray, np.ndarray]:
+def pair_scores(pairs: list[Pair], encoder: TextEncoder, k: int = 4) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and ratio margin of pairs, against one another.
 
     Args:
         pairs: One block, of any languages.
-        model: A frozen model.
-        tokenizer: The model's.
+        encoder: A frozen model; its vectors have length 1.
         k: Neighbours that a cosine is held against.
-        batch_size: Texts in a forward pass.
 
     Returns:
         Cosines (pairs,) and margins (pairs,).
     """
-    vectors = [side_vectors(pairs, side, model, tokenizer, batch_size) for side in ("source", "target")]
+    vectors = [side_vectors(pairs, side, encoder) for side in ("source", "target")]
     cosines, margins = (np.zeros(len(pairs), np.float32) for _ in range(2))
 
     def languages(row: int) -> tuple[str, str]:
@@ -114,46 +109,35 @@ def pair_scores(
     return cosines, margins
 
 
-def side_vectors(
-    pairs: list[Pair], side: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int
-) -> np.ndarray:
+def side_vectors(pairs: list[Pair], side: str, encoder: TextEncoder) -> np.ndarray:
     """Vectors of one side (pairs, dim); a text that occurs several times is encoded once."""
     by_language: dict[str, dict[str, list[int]]] = {}
     for row, pair in enumerate(pairs):
         by_language.setdefault(pair[f"{side}_language"], {}).setdefault(pair[side], []).append(row)
-    vectors = np.zeros((len(pairs), model.config.hidden_size), np.float32)
+    vectors = np.zeros((len(pairs), encoder.model.config.hidden_size), np.float32)
     for language, rows_of in by_language.items():
-        encoded = np.concatenate(list(encode_texts(model, tokenizer, rows_of, language, batch_size)))
-        for vector, rows in zip(encoded, rows_of.values(), strict=True):
+        for vector, rows in zip(encoder(list(rows_of), language), rows_of.values(), strict=True):
             vectors[rows] = vector
     return vectors
 
 
 def scored(
-    pairs: Iterable[Pair],
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    score: str = "margin",
-    block: int = 20_000,
-    k: int = 4,
-    batch_size: int = 128,
+    pairs: Iterable[Pair], encoder: TextEncoder, score: str = "margin", block: int = 20_000, k: int = 4
 ) -> Iterator[list[dict[str, Any]]]:
     """Score pairs block by block, in their order.
 
     Args:
         pairs: As many as there are; up to one and a half blocks are held at a time.
-        model: A frozen model.
-        tokenizer: The model's.
+        encoder: A frozen model; its vectors have length 1.
         score: Which of `SCORES` goes into the column `score`.
         block: Pairs whose margins are taken against one another.
         k: Neighbours that a cosine is held against.
-        batch_size: Texts in a forward pass.
 
     Yields:
         The block's pairs with their scores, as dicts from `COLUMNS`.
     """
     for part in even_blocks(pairs, block):
-        cosines, margins = pair_scores(part, model, tokenizer, k, batch_size)
+        cosines, margins = pair_scores(part, encoder, k)
         values = {"margin": margins, "cosine": cosines}
         yield [
             {**pair, "score": float(values[score][row]), **{name: float(values[name][row]) for name in SCORES}}

@@ -1,10 +1,29 @@
 """Cosines and nearest neighbours, for the metrics that are made of them."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from xling_align.modeling_xling import InputError
 
 BLOCK = 2048
+
+
+class Neighbours(NamedTuple):
+    """The nearest keys of each query, best first.
+
+    Attributes:
+        cosines: Of each (queries, k); -inf where an approximate search found fewer than k.
+        rows: Rows of the keys (queries, k); -1 where there is none.
+    """
+
+    cosines: np.ndarray
+    rows: np.ndarray
+
+    def mean(self) -> np.ndarray:
+        """Mean cosine to the neighbours that were found (queries,); 0 where there is none."""
+        found = self.rows >= 0
+        return np.where(found, self.cosines, 0).sum(1) / found.sum(1).clip(min=1)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -30,7 +49,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
 
 
-def top_k(queries: np.ndarray, candidates: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def top_k(queries: np.ndarray, candidates: np.ndarray, k: int) -> Neighbours:
     """Find the k candidates with the largest dot product, by blocks of `BLOCK` queries.
 
     >>> similarity, rows = top_k(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]]), 2)
@@ -54,7 +73,7 @@ def top_k(queries: np.ndarray, candidates: np.ndarray, k: int) -> tuple[np.ndarr
         order = np.argsort(-near, axis=1, kind="stable")
         values.append(np.take_along_axis(near, order, axis=1))
         rows.append(np.take_along_axis(nearest, order, axis=1))
-    return np.concatenate(values), np.concatenate(rows)
+    return Neighbours(np.concatenate(values), np.concatenate(rows))
 
 
 def csls(similarity: np.ndarray, k: int = 10) -> np.ndarray:

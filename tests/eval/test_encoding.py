@@ -9,8 +9,10 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from xling_align.eval.encoding import TextEncoder, pool
-from xling_align.modeling_xling import InputError
+from tests.conftest import stir
+from xling_align.eval import encoding
+from xling_align.eval.encoding import TextEncoder, WordEncoder, pool
+from xling_align.modeling_xling import InputError, XLingAlignModel, load_tokenizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefgh"]
 TEXTS = ["a", "b c d e f", "c c", "h g f e d c b a", "d e", "b", "a b c"]
@@ -81,6 +83,15 @@ def test_a_tokenizer_that_pads_on_the_left_changes_nothing(model, tokenizer):
         tokenizer.padding_side = "right"
 
 
+def test_a_tokenizer_that_names_segments_serves_a_model_without_them(encoder_folders, monkeypatch):
+    encode = TextEncoder.from_folder(encoder_folders["distilbert"])
+    expected = encode(["good morning"])
+    monkeypatch.setattr(encode.tokenizer, "model_input_names", ["input_ids", "token_type_ids", "attention_mask"])
+    assert "token_type_ids" in encode.tokenizer("good morning")
+    np.testing.assert_array_equal(encode(["good morning"]), expected)
+    assert WordEncoder(encode)([["good", "morning"]])[0].shape == (2, 32)
+
+
 def test_texts_of_similar_length_share_a_batch(tokenizer):
     model = Recorder()
     TextEncoder(model, tokenizer, batch_size=2)(["a", "a b c d e f", "b", "a b c d e g"])
@@ -125,8 +136,8 @@ def test_bf16_stays_near_float32(model, tokenizer):
 
 def test_long_texts_are_cut_to_what_the_model_takes(model, tokenizer):
     encode = TextEncoder(model, tokenizer)
-    assert encode.max_length == 10
-    np.testing.assert_array_equal(encode(["a b " * 50]), encode(["a b " * 4]))
+    assert encode.max_length == 12
+    np.testing.assert_array_equal(encode(["a b " * 50]), encode(["a b " * 5]))
     assert TextEncoder(model, tokenizer, max_length=5).max_length == 5
 
 
@@ -134,6 +145,39 @@ def test_long_texts_are_cut_to_what_the_model_takes(model, tokenizer):
 def test_the_smaller_limit_of_tokenizer_and_model_holds(model, tokenizer, monkeypatch, limit, expected):
     monkeypatch.setattr(tokenizer, "model_max_length", limit)
     assert TextEncoder(model, tokenizer).max_length == expected
+
+
+def test_positions_that_an_encoder_keeps_for_padding_hold_no_text(encoder_folders):
+    encode = TextEncoder.from_folder(encoder_folders["xlm-roberta"])
+    encode.tokenizer.model_max_length = 10**9
+    limited = TextEncoder(encode.model, encode.tokenizer)
+    assert limited.model.config.max_position_embeddings == limited.max_length + 2 == encode.max_length + 2
+    assert np.isfinite(limited(["good " * 50])).all()
+
+
+@pytest.mark.parametrize("done", [3, 6])
+def test_blocks_are_the_same_whatever_came_before_them(model, tokenizer, monkeypatch, done):
+    monkeypatch.setattr(encoding, "BLOCK", 3)
+    encode = TextEncoder(model, tokenizer, batch_size=2)
+    blocks = list(encode.blocks(iter(TEXTS)))
+    assert [len(block) for block in blocks] == [3, 3, 1]
+    np.testing.assert_allclose(np.concatenate(blocks), encode(TEXTS), atol=1e-5)
+    np.testing.assert_array_equal(np.concatenate(list(encode.blocks(TEXTS[done:]))), np.concatenate(blocks)[done:])
+
+
+def test_word_states_that_are_not_read_are_not_fused(encoder_folders):
+    torch.manual_seed(0)
+    ours = XLingAlignModel.from_encoder(encoder_folders["bert"], ["en", "de"]).eval()
+    stir(ours)
+    words, fused = load_tokenizer(encoder_folders["bert"]), []
+    assert ours.word_fusion is not None
+    ours.word_fusion.register_forward_hook(lambda *_: fused.append(1))
+    vectors = TextEncoder(ours, words, "cls")(["good morning"], "de")
+    assert not fused
+    expected = ours(**words(["good morning"], return_tensors="pt"), language_ids="de")
+    np.testing.assert_allclose(vectors, expected.pooler_output.detach(), atol=1e-6)
+    TextEncoder(ours, words, "mean")(["good morning"], "de")
+    assert len(fused) == 2
 
 
 def test_a_saved_folder_gives_the_same_vectors(model, tokenizer, tmp_path):

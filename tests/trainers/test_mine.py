@@ -17,11 +17,12 @@ import torch
 
 from tests.conftest import LANGUAGES, make_tokenizer, stir
 from xling_align.cli.main import main
+from xling_align.cli.models import text_encoder
+from xling_align.eval import encoding
+from xling_align.eval.encoding import TextEncoder
 from xling_align.modeling_xling import XLingAlignModel
-from xling_align.trainers import encode
 from xling_align.trainers import mine as mining
 from xling_align.trainers.data.readers import ReadReport, read_pairs
-from xling_align.trainers.encode import encode_texts
 from xling_align.trainers.score import nearest_means
 
 ENGLISH = [" ".join(words) for words in itertools.permutations(["good", "morning", "night", "day", "sun", "moon"], 3)]
@@ -100,11 +101,8 @@ def test_mined_pairs_are_read_as_training_pairs(folder, tmp_path):
 
 def test_margins_are_those_of_the_models_vectors(folder, tmp_path):
     main(command(folder, tmp_path, "--threshold", "0.9", "--max_length_ratio", "100"))
-    model, tokenizer = XLingAlignModel.from_pretrained(folder / "model"), make_tokenizer()
-    english, german = (
-        np.concatenate(list(encode_texts(model, tokenizer, texts, code)))
-        for texts, code in ((ENGLISH, "en"), (GERMAN[::-1], "de"))
-    )
+    encode = text_encoder(str(folder / "model"))
+    english, german = encode(ENGLISH, "en"), encode(GERMAN[::-1], "de")
     cosines = english @ german.T
     forward, backward = (np.sort(each, 1)[:, -4:].mean(1) for each in (cosines, cosines.T))
     for row in pq.read_table(tmp_path / "pairs.parquet").to_pylist():
@@ -115,18 +113,18 @@ def test_margins_are_those_of_the_models_vectors(folder, tmp_path):
 
 
 def test_a_stop_in_the_middle_of_encoding_leaves_no_trace_in_the_result(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(encode, "BLOCK", 16)
+    monkeypatch.setattr(encoding, "BLOCK", 16)
     monkeypatch.setattr(mining, "BLOCK", 16)
     main(command(folder, tmp_path / "whole"))
-    original, calls = encode.sentence_vectors, []
+    original, calls = TextEncoder.outputs, []
 
-    def stopping(*args):
+    def stopping(*args, **options):
         calls.append(args)
         if len(calls) == 10:  # in the second side
             raise KeyboardInterrupt
-        return original(*args)
+        return original(*args, **options)
 
-    monkeypatch.setattr(encode, "sentence_vectors", stopping)
+    monkeypatch.setattr(TextEncoder, "outputs", stopping)
     assert main(command(folder, tmp_path / "resumed")) == 130
     vectors = tmp_path / "resumed" / "pairs.work" / "target.vectors"
     with vectors.open("ab") as stream:
@@ -151,8 +149,8 @@ def test_work_of_a_text_in_another_case_is_not_gone_on_with(folder, tmp_path, mo
     changed.write_text("\n".join(GERMAN))
     main(arguments)
     changed.write_text("\n".join(GERMAN).title())
-    original, calls = encode.sentence_vectors, []
-    monkeypatch.setattr(encode, "sentence_vectors", lambda *given: calls.append(given) or original(*given))
+    original, calls = TextEncoder.outputs, []
+    monkeypatch.setattr(TextEncoder, "outputs", lambda *given, **o: calls.append(given) or original(*given, **o))
     main(arguments)
     assert len(calls) == 2
 
@@ -160,7 +158,7 @@ def test_work_of_a_text_in_another_case_is_not_gone_on_with(folder, tmp_path, mo
 def test_kept_work_serves_another_threshold_without_the_model_running(folder, tmp_path, monkeypatch):
     main(command(folder, tmp_path / "fresh", "--threshold", "1.02"))
     main(command(folder, tmp_path / "kept", "--keep_work"))
-    monkeypatch.setattr(encode, "sentence_vectors", None)
+    monkeypatch.setattr(TextEncoder, "outputs", None)
     main(command(folder, tmp_path / "kept", "--threshold", "1.02"))
     assert outputs(tmp_path / "fresh") == outputs(tmp_path / "kept")
 
@@ -265,13 +263,6 @@ def test_output_that_cannot_be_written(folder, tmp_path, capsys):
     refused(command(folder, tmp_path / "file"), ["can't be written"], capsys)
 
 
-def test_vectors_do_not_depend_on_the_order_of_the_texts(folder):
-    model, tokenizer = XLingAlignModel.from_pretrained(folder / "model"), make_tokenizer()
-    (straight,), (turned,) = (list(encode_texts(model, tokenizer, t, "en")) for t in (ENGLISH, ENGLISH[::-1]))
-    np.testing.assert_allclose(straight, turned[::-1], atol=1e-2)
-    np.testing.assert_allclose(np.linalg.norm(straight, axis=1), 1, rtol=1e-5)
-
-
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_scores_are_read_back(folder, tmp_path, suffix, capsys):
     output = tmp_path / f"scored{suffix}"
@@ -282,9 +273,8 @@ def test_scores_are_read_back(folder, tmp_path, suffix, capsys):
     pairs, report = list(read_pairs(output, report=(report := ReadReport()))), report
     assert [pair["source"] for pair in pairs] == [pair["source"] for pair in given] and not report.bad
     assert [pair["pair_id"] for pair in pairs] == [pair["pair_id"] for pair in given]
-    model, tokenizer = XLingAlignModel.from_pretrained(folder / "model"), make_tokenizer()
-    sides = (([pair[side] for pair in given], code) for side, code in (("source", "en"), ("target", "de")))
-    sources, targets = (np.concatenate(list(encode_texts(model, tokenizer, *side))) for side in sides)
+    encode, sides = text_encoder(str(folder / "model")), (("source", "en"), ("target", "de"))
+    sources, targets = (encode([pair[side] for pair in given], code) for side, code in sides)
     np.testing.assert_allclose([pair["score"] for pair in pairs], (sources * targets).sum(1), atol=1e-2)
     assert "1 left out" in capsys.readouterr().out
     margins = [pair["score"] for pair in read_pairs(output, columns={"score": "margin"})]

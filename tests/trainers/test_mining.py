@@ -3,17 +3,11 @@
 import numpy as np
 import pytest
 
+from xling_align.eval.metrics.mining import Candidates, best_candidates
+from xling_align.eval.metrics.neighbours import Neighbours
 from xling_align.trainers.adaptive import neighbours as search
-from xling_align.trainers.adaptive.mining import (
-    REASONS,
-    Candidates,
-    Members,
-    Pool,
-    best_candidates,
-    document_candidates,
-    select_pairs,
-)
-from xling_align.trainers.adaptive.neighbours import Neighbours, nearest_neighbours
+from xling_align.trainers.adaptive.mining import REASONS, Members, Pool, document_candidates, select_pairs
+from xling_align.trainers.adaptive.neighbours import nearest_neighbours
 
 
 def unit(values) -> np.ndarray:

@@ -1,9 +1,7 @@
 """Which sentences of two pools are translations of each other, from their vectors alone.
 
-- A candidate is scored by the ratio margin (Artetxe & Schwenk 2019, eq. 2): its cosine over the mean cosine of both
-  sentences to their nearest neighbours. A sentence that is near to everything gains nothing by it.
-- Each sentence proposes its best candidate; pairs are those that propose each other (`mutual`), or the best of all
-  proposals with each sentence used once (`max`).
+- Candidates are scored by their ratio margin; each sentence proposes its best one (`eval.metrics.mining`). Pairs are
+  those that propose each other (`mutual`), or the best of all proposals with each sentence used once (`max`).
 - Where documents are known to correspond, candidates come from the same document. The neighbours that a cosine is
   held against still come from the whole pool, or a document of one sentence would have no margin (ours).
 - No candidate disappears: what is not taken has a reason.
@@ -13,71 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .neighbours import Neighbours
+from xling_align.eval.metrics.mining import Candidates, first_uses, ratio_margin, united
 
 SELECTIONS = ("mutual", "max")
 REASONS = ("taken", "below the threshold", "not mutual best", "sentence used by a better pair", "same text", "length")
 TAKEN, BELOW, NOT_MUTUAL, USED, SAME_TEXT, LENGTH = range(len(REASONS))
 CHUNK = 2**24  # cosines of one document held at a time
-
-
-class Candidates(NamedTuple):
-    """Pairs that may be translations, as parallel arrays (candidates,).
-
-    Attributes:
-        source: Rows of the source pool.
-        target: Rows of the target pool.
-        cosine: Of the two vectors.
-        margin: Ratio margin.
-    """
-
-    source: np.ndarray
-    target: np.ndarray
-    cosine: np.ndarray
-    margin: np.ndarray
-
-    def at(self, rows: np.ndarray) -> "Candidates":
-        """Some of the candidates, by row or by mask."""
-        return Candidates(*(column[rows] for column in self))
-
-
-def ratio_margin(cosine: np.ndarray, source_mean: np.ndarray, target_mean: np.ndarray) -> np.ndarray:
-    """Ratio margin of pairs (Artetxe & Schwenk 2019, eq. 2).
-
-    Args:
-        cosine: Of each pair.
-        source_mean: Mean cosine of its source to the source's nearest targets.
-        target_mean: Mean cosine of its target to the target's nearest sources.
-
-    Returns:
-        Margins, 1 for a pair as near as the neighbours are; a mean that is not positive counts as 1e-6.
-
-    Examples:
-        >>> ratio_margin(np.array([0.9]), np.array([0.5]), np.array([0.7])).round(3).tolist()
-        [1.5]
-    """
-    return cosine / np.maximum((source_mean + target_mean) / 2, 1e-6)
-
-
-def best_candidates(forward: Neighbours, backward: Neighbours) -> tuple[Candidates, Candidates]:
-    """Each sentence's best candidate by margin, among its nearest neighbours.
-
-    Args:
-        forward: Nearest targets of every source.
-        backward: Nearest sources of every target.
-
-    Returns:
-        Those of the sources in their order, and those of the targets in theirs; sentences without one are left out.
-    """
-    proposals = []
-    for own, other in ((forward, backward), (backward, forward)):
-        margins = ratio_margin(own.cosines, own.mean()[:, None], other.mean()[own.rows])  # (sentences, k)
-        best = np.where(own.rows < 0, -np.inf, margins).argmax(1)[:, None]
-        cosine, row, margin = (np.take_along_axis(each, best, 1)[:, 0] for each in (*own, margins))
-        found = row >= 0
-        proposals.append(tuple(each[found] for each in (np.arange(len(row), dtype=np.int32), row, cosine, margin)))
-    targets, sources, *scores = proposals[1]
-    return Candidates(*proposals[0]), Candidates(sources, targets, *scores)
 
 
 class Members(NamedTuple):
@@ -185,16 +124,6 @@ def select_pairs(
     return candidates, reasons
 
 
-def united(forward: Candidates, backward: Candidates) -> tuple[Candidates, np.ndarray]:
-    """Both sides' candidates by falling margin, each once, and whether each is the best of both its sentences."""
-    codes = [each.source.astype(np.int64) << 32 | each.target for each in (forward, backward)]
-    mutual = np.isin(codes[0], codes[1])
-    new = ~np.isin(codes[1], codes[0])
-    every = Candidates(*(np.concatenate(columns) for columns in zip(forward, backward.at(new), strict=True)))
-    order = np.lexsort((every.target, every.source, -every.margin))
-    return every.at(order), np.concatenate([mutual, np.zeros(new.sum(), bool)])[order]
-
-
 def same_text(candidates: Candidates, pools: tuple[Pool, Pool]) -> np.ndarray:
     """Whether a candidate is one sentence twice, as where a pool holds text in the other's language."""
     return pools[0].ids[candidates.source] == pools[1].ids[candidates.target]
@@ -208,15 +137,3 @@ def odd_length(
         return np.zeros(len(trusted), bool)
     ratios = np.log(pools[1].lengths[candidates.target] / pools[0].lengths[candidates.source])
     return np.abs(ratios - np.median(ratios[trusted])) > np.log(max_length_ratio)
-
-
-def first_uses(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Which pairs are taken when each, in their order, is taken if both its sentences are free (pairs,)."""
-    taken = np.zeros(len(sources), bool)
-    used: tuple[set[int], set[int]] = (set(), set())
-    for row, (source, target) in enumerate(zip(sources.tolist(), targets.tolist(), strict=True)):
-        if source not in used[0] and target not in used[1]:
-            taken[row] = True
-            used[0].add(source)
-            used[1].add(target)
-    return taken

@@ -8,32 +8,16 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from xling_align.eval.metrics.neighbours import Neighbours
 from xling_align.modeling_xling import InputError
 
 EXACT_LIMIT = 200_000  # keys; above this an index is faster than comparing all by more than its build costs
 EXACT_SHARD, INDEX_SHARD, QUERY_BLOCK = 50_000, 1_000_000, 16_384
 SEARCHES = ("auto", "exact", "approximate")
-
-
-class Neighbours(NamedTuple):
-    """The nearest keys of each query, best first.
-
-    Attributes:
-        cosines: Of each (queries, k); -inf where an approximate search found fewer than k.
-        rows: Rows of the keys (queries, k); -1 where there is none.
-    """
-
-    cosines: np.ndarray
-    rows: np.ndarray
-
-    def mean(self) -> np.ndarray:
-        """Mean cosine to the neighbours that were found (queries,); 0 where there is none."""
-        found = self.rows >= 0
-        return np.where(found, self.cosines, 0).sum(1) / found.sum(1).clip(min=1)
 
 
 def load_faiss() -> Any:

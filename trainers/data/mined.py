@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..adaptive.mining import REASONS, TAKEN, Candidates
+from xling_align.eval.metrics.mining import Candidates
+
+from ..adaptive.mining import REASONS, TAKEN
 from .pairs import pair_id_of
 from .sentences import Sentences
 
