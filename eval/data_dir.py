@@ -1,15 +1,16 @@
 r"""Read the evaluation sets of a local data folder, one split of all its languages at a time.
 
-- The layout is that of the functions' docstrings; each file may also be gzip-compressed, as `name.gz`.
+- Each set's layout stands with it below; each file may also be gzip-compressed, as `name.gz`.
 - Tables are plain TSV: a quote is a character like any other, and only `\n` or `\r\n` ends a line.
 - No row is left out in silence: a missing folder, file or language, an empty file, a line that cannot be used or two
   sides that differ in length is an `InputError` in one line, with file and line number where there is one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from xling_align.eval.metrics.word_alignment import Links, parse_links
 from xling_align.eval.reading import (
@@ -18,15 +19,17 @@ from xling_align.eval.reading import (
     beside,
     columns,
     columns_without_header,
+    conll_sentences,
     files_by_language,
     limit_of,
-    numbered_lines,
     read_each,
 )
 from xling_align.modeling_xling import InputError
 
 __all__ = [
     "ByLanguage",
+    "DataSet",
+    "PairSet",
     "Pairs",
     "Rated",
     "Tagged",
@@ -98,93 +101,167 @@ class WordAligned(NamedTuple):
     links: list[Links]
 
 
-def sib200(
-    data_dir: str | Path, split: str = "test", languages: Iterable[str] | None = None, limit: int | None = None
-) -> ByLanguage[Texts]:
-    """Read SIB-200 topics: `sib200/<xx>/<split>.tsv` with a header `index_id category text`.
-
-    Args:
-        data_dir: The folder that holds `sib200`.
-        split: `train`, `dev` or `test`.
-        languages: Codes, in the order wanted; all that have the split unless given.
-        limit: Read the first so many rows of each language only.
-
-    Returns:
-        Texts and categories per language.
-    """
-    files = files_by_language(Path(data_dir) / "sib200", f"<xx>/{split}.tsv", languages)
-    return read_each(files, limit, lambda path: Texts(*columns(path, ("text", "category"), limit)))
+Rows = TypeVar("Rows")
 
 
-def mldoc(
-    data_dir: str | Path, split: str = "test", languages: Iterable[str] | None = None, limit: int | None = None
-) -> ByLanguage[Texts]:
-    """Read MLDoc topics: `mldoc/<xx>/<split>.tsv`, `label<TAB>text` without a header.
+@dataclass(frozen=True)
+class DataSet(Generic[Rows]):
+    """A data set, read by calling it.
 
-    The corpus is licensed and can't be shipped; those who hold RCV1 and RCV2 make these files by its official program.
-
-    Args:
-        data_dir: The folder that holds `mldoc`.
-        split: `train`, `dev` or `test`.
-        languages: As `sib200`.
-        limit: As `sib200`.
-
-    Returns:
-        Texts and labels per language.
+    Attributes:
+        folder: Its folder in the data folder.
+        pattern: A file's place in it, `<xx>` standing for the language and `{split}` for the split.
+        read: Reads a file's rows, given the split and the most rows.
+        english: Whether English has files of its own; else it is a side of every file and no language to ask for.
     """
 
-    def read(path: Path) -> Texts:
-        rows = list(islice(columns_without_header(path, ("label", "text")), limit))
-        return Texts([text for _, text in rows], [label for label, _ in rows])
+    folder: str
+    pattern: str
+    read: Callable[[Path, str, int | None], Rows]
+    english: bool = True
 
-    return read_each(files_by_language(Path(data_dir) / "mldoc", f"<xx>/{split}.tsv", languages), limit, read)
+    def __call__(
+        self,
+        data_dir: str | Path,
+        split: str = "test",
+        languages: Iterable[str] | None = None,
+        limit: int | None = None,
+    ) -> ByLanguage[Rows]:
+        """Read one split.
+
+        Args:
+            data_dir: The folder that holds the set's.
+            split: `train`, `dev` or `test`.
+            languages: Codes, in the order wanted; all that have the split unless given.
+            limit: Read the first so many rows of each language only.
+
+        Returns:
+            Rows per language; where English is a side of every file, per foreign language.
+        """
+        if not self.english and languages is not None:
+            languages = [code for code in ([languages] if isinstance(languages, str) else languages) if code != "en"]
+        files = files_by_language(Path(data_dir) / self.folder, self.pattern.format(split=split), languages)
+        return read_each(files, limit, lambda path: self.read(path, split, limit))
 
 
-def pawsx(
-    data_dir: str | Path,
-    split: str = "test",
-    languages: Iterable[str] | None = None,
-    limit: int | None = None,
-    first: str | None = None,
-) -> ByLanguage[Pairs]:
-    """Read PAWS-X pairs: `pawsx/<xx>/<split>.tsv` with a header `id sentence1 sentence2 label`; train is English only.
+def _topics(path: Path, split: str, limit: int | None) -> Texts:
+    return Texts(*columns(path, ("text", "category"), limit))
 
-    Args:
-        data_dir: The folder that holds `pawsx`.
-        split: `train`, `dev` or `test`.
-        languages: As `sib200`.
-        limit: As `sib200`.
-        first: For pairs in two languages: the language that the first text of every pair is taken from, joined by
-            `id`; rows that it lacks are left out.
 
-    Returns:
-        Pairs per language, that of the second text, labelled `1` (same meaning) or `0`.
+def _news(path: Path, split: str, limit: int | None) -> Texts:
+    rows = list(islice(columns_without_header(path, ("label", "text")), limit))
+    return Texts([text for _, text in rows], [label for label, _ in rows])
+
+
+def _tagged(path: Path, split: str, limit: int | None) -> Tagged:
+    sentences = list(islice(conll_sentences(path, iob2=True), limit))
+    if not sentences:
+        raise InputError(f"{path} is empty; it must hold a sentence")
+    return Tagged([words for words, _ in sentences], [tags for _, tags in sentences])
+
+
+def _sentences(path: Path, split: str, limit: int | None) -> Translations:
+    language = path.name.partition("-en.")[0]
+    english, foreign = aligned(path, beside(path, f"{language}-en.{language}"))
+    return Translations(english[:limit], foreign[:limit])
+
+
+def _entries(path: Path, split: str, limit: int | None) -> Translations:
+    rows = columns_without_header(path, ("english", "foreign", "split"))
+    chosen = list(islice((row for row in rows if row[2] == split), limit))
+    if not chosen:
+        raise InputError(f"{path} has no entry of the split {split!r}; its third column says train or test")
+    return Translations([row[0] for row in chosen], [row[1] for row in chosen])
+
+
+def _linked(path: Path, split: str, limit: int | None) -> WordAligned:
+    language = path.parent.name.partition("-en")[0]
+    foreign, links = (beside(path, f"{split}.{ending}") for ending in (language, "align"))
+    sides = [[line.split() for line in lines[:limit]] for lines in aligned(path, foreign, links)]
+    return WordAligned(sides[0], sides[1], _links(links, *sides))
+
+
+def _rated(path: Path, split: str, limit: int | None) -> Rated:
+    first, second, cells = columns(path, ("sentence1", "sentence2", "score"), limit)
+    scores = []
+    for number, cell in enumerate(cells, 2):
+        try:
+            scores.append(float(cell))
+        except ValueError:
+            raise InputError(f"{path}, line {number}: the score {cell!r} is not a number") from None
+    return Rated(first, second, scores, (path.parent.name, path.parent.name))
+
+
+def _rated_between(path: Path, split: str, limit: int | None) -> Rated:
+    name = path.name.partition(".")[0]
+    one, _, other = name.partition("-")
+    return _rated(path, split, limit)._replace(languages=STS17_COLUMNS.get(name, (one, other)))
+
+
+# SIB-200 topics: a header `index_id category text`.
+sib200 = DataSet("sib200", "<xx>/{split}.tsv", _topics)
+
+# MLDoc topics: `label<TAB>text` without a header. The corpus is licensed and can't be shipped; those who hold RCV1 and
+# RCV2 make these files by its official program.
+mldoc = DataSet("mldoc", "<xx>/{split}.tsv", _news)
+
+# Bilingual lexicons: `english<TAB>foreign<TAB>split` without a header; a word has as many entries as translations.
+lexicon = DataSet("lexicon", "<xx>-en.tsv", _entries, english=False)
+
+# Word alignments: `<split>.en`, `<split>.<xx>` and `<split>.align`, aligned by line, words split at spaces, links as
+# `parse_links` reads them, the English word first; `train` is silver, `dev` and `test` are gold.
+wordalign = DataSet("wordalign", "<xx>-en/{split}.en", _linked, english=False)
+
+# The multilingual STS benchmark: a header `sentence1 sentence2 score`, scores from 0 to 5.
+stsb = DataSet("stsb", "<xx>/{split}.tsv", _rated)
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """A data set of labelled pairs, read by calling it: `<xx>/<split>.tsv` with a header.
+
+    Attributes:
+        folder: Its folder in the data folder.
+        columns: First text, second text, label, and, unless rows are parallel, what tells those that are.
     """
-    names = ("sentence1", "sentence2", "label", "id")
-    return _pairs(Path(data_dir) / "pawsx", f"<xx>/{split}.tsv", names, languages, limit, first)
+
+    folder: str
+    columns: tuple[str, ...]
+
+    def __call__(
+        self,
+        data_dir: str | Path,
+        split: str = "test",
+        languages: Iterable[str] | None = None,
+        limit: int | None = None,
+        first: str | None = None,
+    ) -> ByLanguage[Pairs]:
+        """Read one split.
+
+        Args:
+            data_dir: The folder that holds the set's.
+            split: `train`, `dev` or `test`.
+            languages: As `DataSet`.
+            limit: As `DataSet`.
+            first: For pairs in two languages: the language that the first text of every pair is taken from; rows that
+                it lacks are left out.
+
+        Returns:
+            Pairs per language, that of the second text.
+        """
+        root, pattern = Path(data_dir) / self.folder, f"<xx>/{split}.tsv"
+        files = files_by_language(root, pattern, languages)
+        if first is None:
+            return read_each(files, limit, lambda path: Pairs(*columns(path, self.columns[:3], limit)))
+        firsts = files_by_language(root, pattern, [first])[first]
+        return read_each(files, limit, lambda path: _mixed(firsts, path, self.columns, limit))
 
 
-def xnli(
-    data_dir: str | Path,
-    split: str = "test",
-    languages: Iterable[str] | None = None,
-    limit: int | None = None,
-    first: str | None = None,
-) -> ByLanguage[Pairs]:
-    """Read XNLI pairs: `xnli/<xx>/<split>.tsv` with a header `premise hypothesis label`.
+# PAWS-X: `1` for the same meaning or `0`; train is English only.
+pawsx = PairSet("pawsx", ("sentence1", "sentence2", "label", "id"))
 
-    Args:
-        data_dir: The folder that holds `xnli`.
-        split: `dev` or `test`.
-        languages: As `sib200`.
-        limit: As `sib200`.
-        first: For pairs in two languages: the language that every premise is taken from, row by row.
-
-    Returns:
-        Premises, hypotheses and labels per language, that of the hypothesis; row i means the same in all.
-    """
-    names = ("premise", "hypothesis", "label")
-    return _pairs(Path(data_dir) / "xnli", f"<xx>/{split}.tsv", names, languages, limit, first)
+# XNLI: row i means the same in all languages; `dev` and `test`.
+xnli = PairSet("xnli", ("premise", "hypothesis", "label"))
 
 
 def xnli_train(data_dir: str | Path, limit: int | None = None) -> Pairs:
@@ -206,7 +283,7 @@ def xnli_translations(data_dir: str | Path, limit: int | None = None, split: str
 
     Args:
         data_dir: The folder that holds `xnli`.
-        limit: As `sib200`.
+        limit: As `DataSet`.
         split: `dev` or `test`.
 
     Returns:
@@ -237,15 +314,14 @@ def panx(
     Args:
         data_dir: The folder that holds `ner`.
         split: `train`, `dev` or `test`.
-        languages: As `sib200`.
-        limit: As `sib200`; it counts sentences.
+        languages: As `DataSet`.
+        limit: As `DataSet`; it counts sentences.
         corpus: `panx`, or another of that layout such as `masakhaner`.
 
     Returns:
         Words and IOB2 tags per language.
     """
-    files = files_by_language(Path(data_dir) / "ner" / corpus, f"<xx>/{split}.conll", languages)
-    return read_each(files, limit, lambda path: _tagged(path, limit))
+    return DataSet(f"ner/{corpus}", "<xx>/{split}.conll", _tagged)(data_dir, split, languages, limit)
 
 
 def tatoeba(
@@ -255,89 +331,13 @@ def tatoeba(
 
     Args:
         data_dir: The folder that holds `tatoeba`.
-        languages: As `sib200`; English, which every language has a side of, is passed over.
-        limit: As `sib200`.
+        languages: As `DataSet`; English, which every language has a side of, is passed over.
+        limit: As `DataSet`.
 
     Returns:
         English and foreign sentences per foreign language.
     """
-
-    def read(path: Path) -> Translations:
-        language = path.name.partition("-en.")[0]
-        english, foreign = aligned(path, beside(path, f"{language}-en.{language}"))
-        return Translations(english[:limit], foreign[:limit])
-
-    files = files_by_language(Path(data_dir) / "tatoeba", "<xx>-en.en", _without_english(languages))
-    return read_each(files, limit, read)
-
-
-def lexicon(
-    data_dir: str | Path, split: str = "test", languages: Iterable[str] | None = None, limit: int | None = None
-) -> ByLanguage[Translations]:
-    """Read bilingual lexicons: `lexicon/<xx>-en.tsv`, `english<TAB>foreign<TAB>split` without a header.
-
-    Args:
-        data_dir: The folder that holds `lexicon`.
-        split: `train` or `test`.
-        languages: As `tatoeba`.
-        limit: As `sib200`; it counts entries.
-
-    Returns:
-        English words and a translation of each per foreign language; a word has as many entries as translations.
-    """
-
-    def read(path: Path) -> Translations:
-        rows = columns_without_header(path, ("english", "foreign", "split"))
-        chosen = list(islice((row for row in rows if row[2] == split), limit))
-        if not chosen:
-            raise InputError(f"{path} has no entry of the split {split!r}; its third column says train or test")
-        return Translations([row[0] for row in chosen], [row[1] for row in chosen])
-
-    files = files_by_language(Path(data_dir) / "lexicon", "<xx>-en.tsv", _without_english(languages))
-    return read_each(files, limit, read)
-
-
-def wordalign(
-    data_dir: str | Path, split: str = "test", languages: Iterable[str] | None = None, limit: int | None = None
-) -> ByLanguage[WordAligned]:
-    """Read word alignments: `wordalign/<xx>-en/<split>.{en,<xx>,align}`, aligned by line, words split at spaces.
-
-    Args:
-        data_dir: The folder that holds `wordalign`.
-        split: `train` (silver), `dev` or `test` (gold).
-        languages: As `tatoeba`.
-        limit: As `sib200`; it counts sentence pairs.
-
-    Returns:
-        Words and links per foreign language; links are written as `parse_links` reads them, the English word first.
-    """
-
-    def read(path: Path) -> WordAligned:
-        language = path.parent.name.partition("-en")[0]
-        foreign, links = (beside(path, f"{split}.{ending}") for ending in (language, "align"))
-        sides = [[line.split() for line in lines[:limit]] for lines in aligned(path, foreign, links)]
-        return WordAligned(sides[0], sides[1], _links(links, *sides))
-
-    files = files_by_language(Path(data_dir) / "wordalign", f"<xx>-en/{split}.en", _without_english(languages))
-    return read_each(files, limit, read)
-
-
-def stsb(
-    data_dir: str | Path, split: str = "test", languages: Iterable[str] | None = None, limit: int | None = None
-) -> ByLanguage[Rated]:
-    """Read the multilingual STS benchmark: `stsb/<xx>/<split>.tsv` with a header `sentence1 sentence2 score`.
-
-    Args:
-        data_dir: The folder that holds `stsb`.
-        split: `train`, `dev` or `test`.
-        languages: As `sib200`.
-        limit: As `sib200`.
-
-    Returns:
-        Pairs and scores from 0 to 5 per language.
-    """
-    files = files_by_language(Path(data_dir) / "stsb", f"<xx>/{split}.tsv", languages)
-    return read_each(files, limit, lambda path: _rated(path, (path.parent.name, path.parent.name), limit))
+    return DataSet("tatoeba", "<xx>-en.en", _sentences, english=False)(data_dir, "test", languages, limit)
 
 
 def sts17(data_dir: str | Path, languages: Iterable[str] | None = None, limit: int | None = None) -> ByLanguage[Rated]:
@@ -346,41 +346,12 @@ def sts17(data_dir: str | Path, languages: Iterable[str] | None = None, limit: i
     Args:
         data_dir: The folder that holds `sts17`.
         languages: Pairs of codes such as `ar-en`, in the order wanted; all that have a file unless given.
-        limit: As `sib200`.
+        limit: As `DataSet`.
 
     Returns:
         Pairs and scores from 0 to 5, by `<a>-<b>`.
     """
-
-    def read(path: Path) -> Rated:
-        name = path.name.partition(".")[0]
-        one, _, other = name.partition("-")
-        return _rated(path, STS17_COLUMNS.get(name, (one, other)), limit)
-
-    return read_each(files_by_language(Path(data_dir) / "sts17", "<xx>.tsv", languages), limit, read)
-
-
-def _without_english(languages: Iterable[str] | None) -> list[str] | None:
-    """Codes asked for, less that of the side which every file has."""
-    if languages is None:
-        return None
-    return [code for code in ([languages] if isinstance(languages, str) else languages) if code != "en"]
-
-
-def _pairs(
-    root: Path,
-    pattern: str,
-    names: tuple[str, ...],
-    languages: Iterable[str] | None,
-    limit: int | None,
-    first: str | None,
-) -> ByLanguage[Pairs]:
-    """Read pairs from the first three columns named; a fourth tells which rows are the same in all languages."""
-    files = files_by_language(root, pattern, languages)
-    if first is None:
-        return read_each(files, limit, lambda path: Pairs(*columns(path, names[:3], limit)))
-    firsts = files_by_language(root, pattern, [first])[first]
-    return read_each(files, limit, lambda path: _mixed(firsts, path, names, limit))
+    return DataSet("sts17", "<xx>.tsv", _rated_between)(data_dir, "test", languages, limit)
 
 
 def _mixed(firsts: Path, path: Path, names: tuple[str, ...], limit: int | None) -> Pairs:
@@ -404,17 +375,6 @@ def _by_key(path: Path, names: tuple[str, ...]) -> dict[str, list[str]]:
     return {row[-1] if len(names) > 3 else str(number): row[:3] for number, row in enumerate(rows, 1)}
 
 
-def _rated(path: Path, languages: tuple[str, str], limit: int | None) -> Rated:
-    first, second, cells = columns(path, ("sentence1", "sentence2", "score"), limit)
-    scores = []
-    for number, cell in enumerate(cells, 2):
-        try:
-            scores.append(float(cell))
-        except ValueError:
-            raise InputError(f"{path}, line {number}: the score {cell!r} is not a number") from None
-    return Rated(first, second, scores, languages)
-
-
 def _links(path: Path, english: list[list[str]], foreign: list[list[str]], links: list[list[str]]) -> list[Links]:
     found = []
     for number, (words, others, written) in enumerate(zip(english, foreign, links, strict=True), 1):
@@ -423,31 +383,3 @@ def _links(path: Path, english: list[list[str]], foreign: list[list[str]], links
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
     return found
-
-
-def _sentences(path: Path) -> Iterator[tuple[list[str], list[str]]]:
-    """Give the words and the tags of each sentence of a CoNLL file."""
-    words: list[str] = []
-    tags: list[str] = []
-    for number, line in numbered_lines(path):
-        word, tab, tag = line.partition("\t")
-        if not line.strip():
-            if words:
-                yield words, tags
-            words, tags = [], []
-        elif not tab or not word.strip() or not (tag == "O" or tag[:2] in ("B-", "I-") and tag[2:].strip()):
-            raise InputError(
-                f"{path}, line {number}: {line[:60]!r} is not word<TAB>tag with a tag O, B-type or I-type"
-            )
-        else:
-            words.append(word)
-            tags.append(tag)
-    if words:
-        yield words, tags
-
-
-def _tagged(path: Path, limit: int | None) -> Tagged:
-    sentences = list(islice(_sentences(path), limit))
-    if not sentences:
-        raise InputError(f"{path} is empty; it must hold a sentence")
-    return Tagged([words for words, _ in sentences], [tags for _, tags in sentences])

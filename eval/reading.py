@@ -14,6 +14,8 @@ from xling_align.modeling_xling import InputError, nearest
 
 Rows = TypeVar("Rows")
 
+IOB2 = re.compile(r"O|[BI]-.+")
+
 
 class ByLanguage(dict[str, Rows]):
     """Rows per language code; `limit`, if not None, says that only the first so many of each language were read."""
@@ -143,3 +145,35 @@ def aligned(path: Path, *others: Path) -> list[list[str]]:
             counts = f"{len(sides[0])} lines and {other.name} {len(lines)}"
             raise InputError(f"{path} has {counts}; they must be aligned line by line")
     return sides
+
+
+def conll_sentences(path: Path, iob2: bool = False) -> Iterator[tuple[list[str], list[str]]]:
+    """Read sentences of `word<TAB>tag` lines, or of CoNLL-2003's columns, of which the first and the last count.
+
+    Args:
+        path: The file; a blank line ends a sentence, `-DOCSTART-` a document.
+        iob2: Whether every tag must be O, B-type or I-type.
+
+    Yields:
+        Words and tags of a sentence.
+
+    Raises:
+        InputError: A line has one column, another tag, or is not UTF-8.
+    """
+    words: list[str] = []
+    tags: list[str] = []
+    for number, line in numbered_lines(path):
+        if not line.strip() or line.startswith("-DOCSTART-"):
+            if words:
+                yield words, tags
+            words, tags = [], []
+            continue
+        cells = line.split("\t") if "\t" in line else line.split()
+        tag = cells[-1].strip()
+        if len(cells) < 2 or not cells[0].strip() or not tag or iob2 and not IOB2.fullmatch(tag):
+            form = ", which must be O, B-type or I-type" if iob2 else ""
+            raise InputError(f"{path}, line {number}: {line[:60]!r} is not a word and its tag{form}")
+        words.append(cells[0])
+        tags.append(tag)
+    if words:
+        yield words, tags

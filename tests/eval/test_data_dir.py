@@ -91,7 +91,7 @@ def test_a_limit_keeps_the_first_rows_of_each_language_and_says_so(data):
         ("sib200/en/test.tsv", "text\tcategory\na\t\n", sib200, "line 2: 'category' is empty"),
         ("sib200/en/test.tsv", b"text\tcategory\na\tb\n\xff\tb\n", sib200, "line 3: not UTF-8"),
         ("sib200/de/test.tsv.gz", gzip.compress(b"text")[:9], sib200, "test.tsv.gz can't be read"),
-        ("ner/panx/en/test.conll", "a\tO\nb\n", panx, "test.conll, line 2: 'b' is not word<TAB>tag"),
+        ("ner/panx/en/test.conll", "a\tO\nb\n", panx, "test.conll, line 2: 'b' is not a word and its tag"),
         ("ner/panx/en/test.conll", "a\tPER\n", panx, "line 1: .* O, B-type or I-type"),
         ("ner/panx/en/test.conll", "\n\n", panx, "test.conll is empty"),
         ("tatoeba/de-en.de", "Eins.\n", tatoeba, "de-en.en has 2 lines and de-en.de 1"),

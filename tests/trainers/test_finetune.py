@@ -12,17 +12,12 @@ from transformers import (
 
 from tests.conftest import LANGUAGES, stir
 from xling_align.eval.predicting import PairClassifier, Tagger
+from xling_align.eval.reading import conll_sentences
 from xling_align.modeling_xling import InputError, XLingAlignForSequenceClassification, XLingAlignModel
 from xling_align.trainers import finetune as module
 from xling_align.trainers import selection
 from xling_align.trainers.data import labelled
-from xling_align.trainers.data.labelled import (
-    LabelledCollator,
-    conll_sentences,
-    label_names,
-    read_labelled,
-    tokenize_labelled,
-)
+from xling_align.trainers.data.labelled import LabelledCollator, label_names, read_labelled, tokenize_labelled
 from xling_align.trainers.finetune import FineTuneArguments, finetune, load_base, main
 
 WORDS = ["good", "morning", "night", "day", "blue", "green", "tag", "nacht"]

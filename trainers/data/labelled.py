@@ -4,7 +4,7 @@ A row is a dict: `text` and `label`, `text`, `text_pair` and `label`, or `tokens
 the model is to know it. The first sub-word of a word carries the word's tag, the others carry none.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from xling_align.eval.reading import conll_sentences
 from xling_align.modeling_xling import InputError, XLingAlignConfig, nearest
 
-from .formats import jsonl_records, open_bytes, parquet_records, refusing, tsv_records
+from .formats import jsonl_records, parquet_records, tsv_records
 from .pairs import LeftOut
 
 ROLES = {"sequence": ("text", "label"), "pair": ("text", "text_pair", "label"), "token": ("tokens", "tags")}
@@ -111,39 +112,6 @@ def checked_row(row: Mapping[str, Any], place: str) -> dict:
         if (name == "text" or name in row) and not str(row.get(name) or "").strip():
             raise InputError(f"{place}: no {name}")
     return {**row, "label": str(row["label"])}
-
-
-def conll_sentences(path: Path) -> Iterator[tuple[list[str], list[str]]]:
-    """Read sentences of `word<TAB>tag` lines, or of CoNLL-2003's columns, of which the first and the last count.
-
-    Args:
-        path: The file.
-
-    Yields:
-        Words and tags of a sentence.
-
-    Raises:
-        InputError: A line has one column, or is not UTF-8.
-    """
-    words, tags = [], []
-    with refusing(path, "CoNLL"), open_bytes(path) as stream:
-        for number, raw in enumerate(stream, 1):
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise InputError(f"{path}, line {number}: not UTF-8") from error
-            if not line.strip() or line.startswith("-DOCSTART-"):
-                if words:
-                    yield words, tags
-                words, tags = [], []
-                continue
-            cells = line.split("\t") if "\t" in line else line.split()
-            if len(cells) < 2 or not cells[0].strip() or not cells[-1].strip():
-                raise InputError(f"{path}, line {number}: {line[:60]!r} is not a word and its tag")
-            words.append(cells[0])
-            tags.append(cells[-1].strip())
-    if words:
-        yield words, tags
 
 
 def label_names(rows: Iterable[Mapping[str, Any]]) -> list[str]:
