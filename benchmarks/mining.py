@@ -32,11 +32,11 @@ from xling_align.eval.metrics.neighbours import Neighbours
 from xling_align.modeling_xling import InputError
 from xling_align.trainers.adaptive.mining import TAKEN, select_pairs
 from xling_align.trainers.adaptive.neighbours import nearest_neighbours
-from xling_align.trainers.align import log_to_screen
 from xling_align.trainers.data.formats import open_bytes
 from xling_align.trainers.data.pairs import pair_id_of
 from xling_align.trainers.data.readers import read_data_dir
 from xling_align.trainers.mine import MineArguments, mine
+from xling_align.trainers.programs import log_to_screen
 
 SHARE = 0.3  # of each side that has its translation on the other
 SEARCHES = ("brute force", "exact", "approximate")

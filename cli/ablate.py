@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> None:
     from xling_align.cli.models import quiet
     from xling_align.cli.tasks import TASKS
     from xling_align.modeling_xling import InputError, nearest
-    from xling_align.trainers.align import check_writable
     from xling_align.trainers.arguments import CHOICES, check_at_least, check_choice
+    from xling_align.trainers.programs import check_writable
 
     quiet()
     check_at_least(1, seeds=args.seeds, seeds_without=args.seeds_without)

@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run all stages; those that were finished before are read from their files."""
     from xling_align.modeling_xling import XLingAlignModel
-    from xling_align.trainers.align import check_writable
     from xling_align.trainers.data.demo_corpus import load_demo_corpus
+    from xling_align.trainers.programs import check_writable
 
     check_writable(args.output_dir)
     stages = Stages(Path(args.output_dir))

@@ -32,17 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Mine, and print what came of it."""
     from xling_align.cli.models import quiet, text_encoder
-    from xling_align.trainers.adaptive.neighbours import load_faiss
-    from xling_align.trainers.align import log_to_screen
     from xling_align.trainers.arguments import check_at_least
     from xling_align.trainers.mine import MineArguments, mine
+    from xling_align.trainers.programs import log_to_screen
 
     quiet()
     log_to_screen(True)
     check_at_least(1, batch_size=args.batch_size)
     settings = {name: value for name, value in vars(args).items() if name not in ("flags", "model", "batch_size")}
     arguments = MineArguments(**settings)
-    load_faiss()
     result = mine(arguments, text_encoder(args.model, args.batch_size))
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in result["rejected"].items() if count)
     print(f"{result['pairs']:,} pairs in {args.output}; rejected: {reasons or 'none'}")

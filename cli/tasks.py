@@ -50,13 +50,10 @@ class Setting:
 
 
 def encoder_of(model: str) -> "TextEncoder":
-    """A model ready to encode, in bf16 where the machine is fast at it."""
+    """A model ready to encode."""
     from xling_align.cli.models import text_encoder
-    from xling_align.trainers.arguments import has_fast_bf16
 
-    encoder = text_encoder(model)
-    encoder.bf16 = has_fast_bf16()
-    return encoder
+    return text_encoder(model)
 
 
 def tatoeba(model: str, setting: Setting) -> "TaskResult":
@@ -94,6 +91,7 @@ def tuned(model: str, rows: list[dict], dev_rows: list[dict], settings: dict, se
 def pawsx(model: str, setting: Setting) -> "TaskResult":
     """Paraphrases, by a classifier fine-tuned on English pairs."""
     from xling_align.eval import data_dir
+    from xling_align.eval.encoding import has_fast_bf16
     from xling_align.eval.predicting import PairClassifier
     from xling_align.eval.tasks import paraphrase
     from xling_align.modeling_xling import load_tokenizer
@@ -105,7 +103,8 @@ def pawsx(model: str, setting: Setting) -> "TaskResult":
 
     found = tuned(model, rows("train", setting.train_limit), rows("dev", None), PAIRS, setting.seed)
     tests = setting.own(data_dir.pawsx(setting.data_dir, setting.split, limit=setting.limit))
-    result = paraphrase.run(PairClassifier(found.model, load_tokenizer(model)), tests)
+    classifier = PairClassifier(found.model, load_tokenizer(model), bf16=has_fast_bf16())
+    result = paraphrase.run(classifier, tests)
     result.metadata["fine_tuning"] = found.history
     return result
 
@@ -113,6 +112,7 @@ def pawsx(model: str, setting: Setting) -> "TaskResult":
 def panx(model: str, setting: Setting) -> "TaskResult":
     """Named entities, by a tagger fine-tuned on English sentences."""
     from xling_align.eval import data_dir
+    from xling_align.eval.encoding import has_fast_bf16
     from xling_align.eval.predicting import Tagger
     from xling_align.eval.tasks import ner
     from xling_align.modeling_xling import load_tokenizer
@@ -123,7 +123,7 @@ def panx(model: str, setting: Setting) -> "TaskResult":
 
     found = tuned(model, rows("train", setting.train_limit), rows("dev", 1000), WORDS, setting.seed)
     tests = setting.own(data_dir.panx(setting.data_dir, setting.split, limit=setting.limit))
-    tagger = Tagger(found.model, load_tokenizer(model))
+    tagger = Tagger(found.model, load_tokenizer(model), bf16=has_fast_bf16())
     result = ner.run(tagger, tests, tagger.types)
     result.metadata["fine_tuning"] = found.history
     return result

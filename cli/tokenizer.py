@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train and save the tokenizer, and print how it splits."""
-    from xling_align.trainers.align import check_writable
     from xling_align.trainers.arguments import DataArguments
     from xling_align.trainers.pretrain import single_texts
+    from xling_align.trainers.programs import check_writable
     from xling_align.trainers.tokenizer import train_tokenizer
 
     check_writable(args.output_dir)

@@ -18,6 +18,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from huggingface_hub import ModelCard
+from yaml import YAMLError
+
 TOKEN, USER = "hf_test", "tester"
 LARGE = 1_000_000  # bytes from which a file is large whatever its name
 LARGE_NAMES = (".safetensors", ".bin", ".pt", ".model")
@@ -56,8 +59,7 @@ class Repository:
         """The commit of a branch or hash."""
         if revision in self.branches:
             return self.branches[revision][-1]
-        every = [commit for commits in self.branches.values() for commit in commits]
-        return next((commit for commit in every if commit.sha == revision), None)
+        return next((commit for row in self.branches.values() for commit in row if commit.sha == revision), None)
 
 
 @dataclass
@@ -95,8 +97,7 @@ class LoopbackHub:
 
     def __enter__(self) -> "LoopbackHub":
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.hub = self  # type: ignore[attr-defined]
-        self.server.daemon_threads = True
+        self.server.hub, self.server.daemon_threads = self, True  # type: ignore[attr-defined]
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self.thread.start()
         port = self.server.server_address[1]
@@ -120,11 +121,11 @@ class LoopbackHub:
     def failure(self, method: str, path: str) -> Failure | None:
         """The failure that is due for a request."""
         with self.lock:
-            for failure in self.failures:
-                if failure.times and failure.method == method and re.search(failure.path, path):
-                    failure.times -= 1
-                    return failure
-        return None
+            due = (each for each in self.failures if each.times and each.method == method)
+            failure = next((each for each in due if re.search(each.path, path)), None)
+            if failure:
+                failure.times -= 1
+            return failure
 
     def asked(self, method: str, path: str) -> int:
         """How many such requests came in."""
@@ -248,14 +249,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def validate(self) -> None:
         """Check the metadata of a card, as far as that they are a mapping."""
-        from huggingface_hub import ModelCard
-
         try:
             ModelCard(json.loads(self.body)["content"])
-        except Exception as error:
+            self.answer(200, {"errors": [], "warnings": []})
+        except (ValueError, YAMLError) as error:
             self.answer(400, {"errors": [{"message": " ".join(str(error).split())}], "warnings": []})
-            return
-        self.answer(200, {"errors": [], "warnings": []})
 
     def preupload(self, repo: str, revision: str) -> None:
         """Say of each file whether it is large, and which content the repository has."""

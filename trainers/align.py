@@ -9,10 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
-from pathlib import Path
-from tempfile import TemporaryFile
 
-import psutil
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedTokenizerBase, set_seed
 
@@ -30,9 +27,9 @@ from .arguments import LEVELS, DataArguments, ModelArguments, XLingAlignTraining
 from .checkpoints import last_complete_checkpoint
 from .data.readers import ReadReport, read_data_dir, read_pairs
 from .data.tokenized import TokenizedPairs, tokenize_pairs
-from .distributed import process_count
 from .levels import chosen_losses
 from .lm_head import load_lm_head
+from .programs import check_writable, log_to_screen, tell_processes
 from .subwords import share_subwords
 from .trainer import XLingAlignTrainer
 
@@ -167,47 +164,6 @@ def with_lm_head(
     return whole
 
 
-def asked_processes() -> int | None:
-    """How many processes the launcher was asked for, read off its command line."""
-    parent = psutil.Process().parent()
-    words = [part for word in (parent.cmdline() if parent else []) for part in word.split("=", 1)]
-    for word, following in zip(words, words[1:], strict=False):
-        if word in ("--num_processes", "--nproc_per_node", "--nproc-per-node") and following.isdigit():
-            return int(following)
-    return None
-
-
-def tell_processes() -> None:
-    """Log how many processes train, and warn where the launcher started fewer than it was asked for."""
-    asked, running = asked_processes(), process_count()
-    logger.info("training on %d process%s", running, "" if running == 1 else "es")
-    if asked and asked != running:
-        logger.warning(
-            "%d processes were asked for and %d runs: accelerate starts one process on CPU; use "
-            "torchrun --nproc_per_node %d -m xling_align.trainers.align ...",
-            asked,
-            running,
-            asked,
-        )
-
-
-def check_writable(folder: str) -> None:
-    """Create the output folder before any work is done.
-
-    Args:
-        folder: The folder.
-
-    Raises:
-        InputError: It can't be written.
-    """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):  # each process has its own
-            pass
-    except OSError as error:
-        raise InputError(f"--output_dir {folder} can't be written ({error.strerror}); name another folder") from error
-
-
 class PairData:
     """The pairs that the arguments name, tokenised once for all runs that share them; never all in memory as text.
 
@@ -295,12 +251,6 @@ def align(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
     trainer.save_model()
     logger.info("saved to %s", args.output_dir)
     return trainer
-
-
-def log_to_screen(main_process: bool) -> None:
-    """Show what the programs tell, on the main process alone."""
-    logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @one_line_errors

@@ -148,11 +148,36 @@ class DataArguments:
 
 
 @dataclass
-class XLingAlignTrainingArguments(TrainingArguments):
-    """`TrainingArguments` with the defaults that contrastive alignment needs.
+class CommonTrainingArguments(TrainingArguments):
+    """`TrainingArguments` with the defaults that every training here needs.
 
-    bf16 is on where the machine multiplies it in hardware, `bf16=False` turns it off; incomplete batches are dropped,
-    columns are kept, a non-finite loss is seen, and no search for unused parameters, since what no loss reaches is
+    bf16 is on where the machine multiplies it in hardware, `bf16=False` turns it off; columns are kept, and a
+    non-finite loss is seen.
+
+    Attributes:
+        max_length: Longest text in tokens; longer ones are cut.
+    """
+
+    bf16: bool | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    remove_unused_columns: bool | None = False
+    logging_nan_inf_filter: bool = False
+    max_length: int = 128
+
+    def __post_init__(self):
+        if not torch.cuda.is_available():
+            self.use_cpu = True
+        if self.bf16 is None:
+            self.bf16 = has_fast_bf16() and not self.fp16
+        check_at_least(3, max_length=self.max_length)  # a word between the first and the last token
+        check_at_least(0, learning_rate=self.learning_rate)
+        super().__post_init__()
+
+
+@dataclass
+class XLingAlignTrainingArguments(CommonTrainingArguments):
+    """The defaults that contrastive alignment needs.
+
+    Incomplete batches are dropped, and there is no search for unused parameters, since what no loss reaches is
     frozen.
 
     Attributes:
@@ -181,13 +206,11 @@ class XLingAlignTrainingArguments(TrainingArguments):
         gradient_steps: Every so many steps, log the gradient norm of each level and the cosines between them; 0 never.
         tau: Temperature of the contrastive loss.
         mlm_probability: Share of the tokens that masked language modelling masks.
-        max_length: Longest text in tokens; longer ones are cut.
         row_groups: A batch's rows go through the encoder in so many groups of like length, each padded to its own
             longest; the same vectors in less time where padding costs more than a call. 2 on CPU, else 1.
     """
 
     output_dir: str = "outputs/align"
-    bf16: bool | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     learning_rate: float = 2e-5
     per_device_train_batch_size: int = 64
     per_device_eval_batch_size: int = 64
@@ -196,10 +219,8 @@ class XLingAlignTrainingArguments(TrainingArguments):
     save_strategy: str = "steps"  # pyright: ignore[reportIncompatibleVariableOverride]
     save_steps: float = 500
     save_total_limit: int | None = 2
-    remove_unused_columns: bool | None = False
     dataloader_drop_last: bool = True
     ddp_find_unused_parameters: bool | None = False
-    logging_nan_inf_filter: bool = False
     embedding_learning_rate: float | None = None
     head_learning_rate: float | None = None
     discriminator_learning_rate: float = 8e-4
@@ -224,26 +245,20 @@ class XLingAlignTrainingArguments(TrainingArguments):
     gradient_steps: int = 0
     tau: float = 0.05
     mlm_probability: float = 0.15
-    max_length: int = 128
     row_groups: int | None = None
 
     def __post_init__(self):
-        if not torch.cuda.is_available():
-            self.use_cpu = True
         if self.row_groups is None:
-            self.row_groups = 2 if self.use_cpu else 1
+            self.row_groups = 2 if self.use_cpu or not torch.cuda.is_available() else 1
         check_at_least(1, row_groups=self.row_groups, queue_size=self.queue_size)
         for name, accepted in CHOICES.items():
             check_choice(name, getattr(self, name), accepted)
         self.loss_weights = read_weights(self.loss_weights)
-        check_at_least(3, max_length=self.max_length)  # a word between the first and the last token
         check_at_least(1e-4, tau=self.tau, intra_tau=self.intra_tau, momentum_tau=self.momentum_tau)
         for name in ("mlm_probability", "word_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(f"--{name} is {getattr(self, name)}; it must be above 0 and at most 1")
-        check_at_least(0, learning_rate=self.learning_rate, embedding_learning_rate=self.embedding_learning_rate)
-        if self.bf16 is None:
-            self.bf16 = has_fast_bf16() and not self.fp16
+        check_at_least(0, embedding_learning_rate=self.embedding_learning_rate)
         super().__post_init__()
 
 

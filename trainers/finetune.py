@@ -30,7 +30,6 @@ from transformers import (
     PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
-    TrainingArguments,
     set_seed,
 )
 
@@ -45,10 +44,11 @@ from xling_align.modeling_xling import (
 )
 
 from .adapters import merged_weights
-from .align import check_writable, load_model
-from .arguments import ModelArguments, check_at_least, has_fast_bf16, one_line_errors, parse
+from .align import load_model
+from .arguments import CommonTrainingArguments, ModelArguments, one_line_errors, parse
 from .data.labelled import ROLES, LabelledCollator, label_names, read_labelled, tokenize_labelled
 from .fast_cpu import fast_on_cpu
+from .programs import check_writable, log_to_screen
 from .selection import BestOnDev
 
 logger = logging.getLogger("xling_align")
@@ -58,19 +58,14 @@ Base = str | Path | PreTrainedModel
 
 
 @dataclass
-class FineTuneArguments(TrainingArguments):
-    """`TrainingArguments` with the defaults that fine-tuning a small encoder needs.
-
-    bf16 is on where the machine multiplies it in hardware, `bf16=False` turns it off. There are no checkpoints on
-    disk.
+class FineTuneArguments(CommonTrainingArguments):
+    """The defaults that fine-tuning a small encoder needs; there are no checkpoints on disk.
 
     Attributes:
-        max_length: Longest text in tokens; longer ones are cut.
         freeze_embeddings: Keep the word embeddings as they are.
     """
 
     output_dir: str = "outputs/finetune"
-    bf16: bool | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     learning_rate: float = 5e-5
     per_device_train_batch_size: int = 32
     per_device_eval_batch_size: int = 128
@@ -78,18 +73,9 @@ class FineTuneArguments(TrainingArguments):
     logging_strategy: str = "epoch"  # pyright: ignore[reportIncompatibleVariableOverride]
     save_strategy: str = "no"  # pyright: ignore[reportIncompatibleVariableOverride]
     train_sampling_strategy: str = "group_by_length"
-    remove_unused_columns: bool | None = False
-    logging_nan_inf_filter: bool = False
-    max_length: int = 128
     freeze_embeddings: bool = False
 
     def __post_init__(self):
-        if not torch.cuda.is_available():
-            self.use_cpu = True
-        if self.bf16 is None:
-            self.bf16 = has_fast_bf16() and not self.fp16
-        check_at_least(3, max_length=self.max_length)
-        check_at_least(0, learning_rate=self.learning_rate)
         for name, only in (("save_strategy", "no"), ("eval_strategy", "no"), ("logging_strategy", "epoch")):
             if str(getattr(getattr(self, name), "value", getattr(self, name))) != only:
                 raise InputError(f"--{name} can only be {only}: fine-tuning logs, and with dev rows chooses, by epoch")
@@ -318,8 +304,7 @@ class TaskArguments:
 def main(argv: list[str] | None = None) -> None:
     """Run the program."""
     task, args = parse(argv, TaskArguments, FineTuneArguments, program="finetune")
-    logging.basicConfig(level=logging.INFO if args.should_log else logging.ERROR, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log_to_screen(args.should_log)
     if not task.model or not task.train_file:
         raise InputError("fine-tuning needs --model FOLDER and --train_file FILE")
     check_writable(args.output_dir)

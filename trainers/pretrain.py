@@ -31,7 +31,7 @@ from xling_align.modeling_xling import (
 )
 
 from .adaptive.balance import LossBalance
-from .align import check_writable, log_to_screen, pair_stream, tell_processes
+from .align import pair_stream
 from .arguments import DataArguments, XLingAlignTrainingArguments, one_line_errors, parse
 from .checkpoints import last_complete_checkpoint
 from .data.formats import text_lines
@@ -41,6 +41,7 @@ from .data.tokenized import TokenizedTexts, join_texts, tokenize_texts
 from .lm_head import load_lm_head, masked_lm_model
 from .objectives import masked_lm
 from .optimization import couple_moments
+from .programs import check_writable, log_to_screen, tell_processes
 from .trainer import XLingAlignTrainer
 
 logger = logging.getLogger("xling_align")

@@ -1,3 +1,4 @@
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -77,13 +78,19 @@ def test_the_language_reaches_models_that_know_one(tokenizer, languages, reached
     assert model.calls[0][2] == reached
 
 
-def test_plain_classifiers_give_the_labels_of_a_forward_pass(tokenizer):
+def lively_classifier():
+    """A classifier whose answers differ from text to text."""
     torch.manual_seed(0)
     config = encoder_config("bert")
     config.id2label = dict(enumerate("abcdefgh"))
     model = AutoModelForSequenceClassification.from_config(config)
     for weight in (weight for weight in model.parameters() if weight.ndim > 1):
-        torch.nn.init.normal_(weight, std=0.5)  # lively enough for answers to differ
+        torch.nn.init.normal_(weight, std=0.5)
+    return model
+
+
+def test_plain_classifiers_give_the_labels_of_a_forward_pass(tokenizer):
+    model = lively_classifier()
     texts = ["good morning", "red", "sun moon red green blue", "tag nacht mond", "rot", "blue blue"]
     second = texts[::-1]
     classify = PairClassifier(model.train(), tokenizer, batch_size=2)
@@ -136,6 +143,19 @@ def test_bf16_is_used_where_asked_for(tokenizer):
     Tagger(model, tokenizer, bf16=True)([["good"]])
     Tagger(model, tokenizer)([["good"]])
     assert kinds == [torch.bfloat16, torch.float32]
+
+
+def test_labels_of_bf16_are_those_of_float32_where_these_are_clear(tokenizer):
+    model = lively_classifier().eval()
+    texts = [" ".join(words) for words in itertools.permutations(IDS, 3)]
+    exact, rounded = (PairClassifier(model, tokenizer, bf16=given)(texts) for given in (False, True))
+    with torch.no_grad():
+        logits = model(**tokenizer(texts, return_tensors="pt")).logits
+    first, second = logits.topk(2).values.T
+    clear = (first - second > 0.1 * logits.abs().max()).tolist()
+    assert sum(clear) > len(texts) / 2 and len(set(exact)) > 3
+    for one, other, sure in zip(exact, rounded, clear, strict=True):
+        assert one == other or not sure
 
 
 def test_unusable_input_is_refused_in_one_line(tokenizer):

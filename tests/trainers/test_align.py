@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from xling_align.modeling_xling import InputError
-from xling_align.trainers import align
+from xling_align.trainers import programs
 
 WORDS = ["morning", "night", "day", "sun", "moon", "red", "green", "blue"]
 LAUNCHERS = {
@@ -88,12 +88,12 @@ class Launcher:
 def test_processes_that_check_one_folder_do_not_disturb_each_other(tmp_path):
     folder = tmp_path / "out"
     with ThreadPoolExecutor(8) as threads:
-        for check in [threads.submit(align.check_writable, str(folder)) for _ in range(2000)]:
+        for check in [threads.submit(programs.check_writable, str(folder)) for _ in range(2000)]:
             check.result()
     assert not list(folder.iterdir())
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="can't be written"):
-        align.check_writable(str(tmp_path / "file" / "out"))
+        programs.check_writable(str(tmp_path / "file" / "out"))
 
 
 @pytest.mark.parametrize(
@@ -107,17 +107,17 @@ def test_processes_that_check_one_folder_do_not_disturb_each_other(tmp_path):
     ],
 )
 def test_processes_asked_for_are_read_off_the_launcher(monkeypatch, words, asked):
-    monkeypatch.setattr(align.psutil, "Process", lambda: Launcher(*words))
-    assert align.asked_processes() == asked
+    monkeypatch.setattr(programs.psutil, "Process", lambda: Launcher(*words))
+    assert programs.asked_processes() == asked
 
 
 def test_fewer_processes_than_asked_for_are_told(monkeypatch, caplog):
-    monkeypatch.setattr(align, "asked_processes", lambda: 2)
+    monkeypatch.setattr(programs, "asked_processes", lambda: 2)
     with caplog.at_level("INFO", logger="xling_align"):
-        align.tell_processes()
+        programs.tell_processes()
     assert "2 processes were asked for and 1 runs" in caplog.text
     assert "torchrun --nproc_per_node 2" in caplog.text
     caplog.clear()
-    monkeypatch.setattr(align, "asked_processes", lambda: 1)
-    align.tell_processes()
+    monkeypatch.setattr(programs, "asked_processes", lambda: 1)
+    programs.tell_processes()
     assert "asked for" not in caplog.text

@@ -227,13 +227,15 @@ BAD = {
 }
 
 
-def refused(arguments: list[str], expected: list[str], capsys) -> None:
+def refused(arguments: list[str], expected: list[str], capsys) -> str:
+    """The one line that a command prints where it refuses its input; it names what is expected."""
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert stop.value.code == 2 and len(errors) == 1
     for word in expected:
         assert word in errors[0]
+    return errors[0]
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -255,7 +257,8 @@ def test_languages_swapped_by_script(folder, tmp_path, capsys):
 
 def test_without_faiss_one_line_says_what_to_install(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    refused(command(folder, tmp_path), ["FAISS", 'pip install "xling-align[mining]"'], capsys)
+    error = refused(command(folder, tmp_path), ["FAISS"], capsys)
+    assert 'pip install "xling-align[mining]"' in error and not list(tmp_path.iterdir())
 
 
 def test_output_that_cannot_be_written(folder, tmp_path, capsys):
