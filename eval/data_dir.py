@@ -157,7 +157,7 @@ def _tagged(path: Path, split: str, limit: int | None) -> Tagged:
     sentences = list(islice(conll_sentences(path, iob2=True), limit))
     if not sentences:
         raise InputError(f"{path} is empty; it must hold a sentence")
-    return Tagged([words for words, _ in sentences], [tags for _, tags in sentences])
+    return Tagged([words for _, words, _ in sentences], [tags for _, _, tags in sentences])
 
 
 def _sentences(path: Path, split: str, limit: int | None) -> Translations:

@@ -147,7 +147,7 @@ def aligned(path: Path, *others: Path) -> list[list[str]]:
     return sides
 
 
-def conll_sentences(path: Path, iob2: bool = False) -> Iterator[tuple[list[str], list[str]]]:
+def conll_sentences(path: Path, iob2: bool = False) -> Iterator[tuple[int, list[str], list[str]]]:
     """Read sentences of `word<TAB>tag` lines, or of CoNLL-2003's columns, of which the first and the last count.
 
     Args:
@@ -155,17 +155,18 @@ def conll_sentences(path: Path, iob2: bool = False) -> Iterator[tuple[list[str],
         iob2: Whether every tag must be O, B-type or I-type.
 
     Yields:
-        Words and tags of a sentence.
+        Number of a sentence's first line, its words and their tags.
 
     Raises:
         InputError: A line has one column, another tag, or is not UTF-8.
     """
     words: list[str] = []
     tags: list[str] = []
+    number = 0
     for number, line in numbered_lines(path):
         if not line.strip() or line.startswith("-DOCSTART-"):
             if words:
-                yield words, tags
+                yield number - len(words), words, tags
             words, tags = [], []
             continue
         cells = line.split("\t") if "\t" in line else line.split()
@@ -176,4 +177,4 @@ def conll_sentences(path: Path, iob2: bool = False) -> Iterator[tuple[list[str],
         words.append(cells[0])
         tags.append(tag)
     if words:
-        yield words, tags
+        yield number - len(words) + 1, words, tags

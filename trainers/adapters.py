@@ -1,7 +1,11 @@
 """What is added to the encoder for training and folded into it in every saved file: LoRA and shared sub-words."""
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from xling_align.modeling_xling import InputError, XLingAlignModel
 
@@ -36,6 +40,15 @@ def adapter_weights(model: nn.Module) -> dict[str, Tensor]:
         for name, value in model.state_dict().items()
         if ".lora_" in name or any(name.startswith(table) for table in tables)
     }
+
+
+def without_adapters(model: PreTrainedModel) -> Any:
+    """The model itself, or where it has adapters a model of its class with these folded in."""
+    if not adapter_weights(model):
+        return model
+    whole = type(model)(copy.deepcopy(model.config))
+    whole.load_state_dict(merged_weights(model))
+    return whole.to(model.device)  # pyright: ignore[reportArgumentType]
 
 
 @torch.no_grad()

@@ -5,56 +5,40 @@ without language token and fusion, so that both are measured through the same co
 
 - only embeddings of tokens that occur are trained. Those of all others would get gradient zero, and Adam without
   weight decay leaves them as they are: the result is the same, without a vocabulary's worth of work in every step;
-- with dev rows, the weights of the best epoch are kept, in memory;
+- with dev rows, the weights of the best epoch are kept, in memory; or the average of all epochs' ends is taken;
+- with translation pairs, a batch of them goes beside every labelled one, so that the encoder stays aligned;
 - on CPU, eager attention and quick dropout as in alignment.
 """
 
-import copy
+import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
 from accelerate import PartialState
-from torch import nn
-from transformers import (
-    AutoConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    Trainer,
-    TrainerCallback,
-    set_seed,
-)
+from transformers import PreTrainedTokenizerBase, TrainerCallback, set_seed
 
-from xling_align.modeling_xling import (
-    InputError,
-    XLingAlignConfig,
-    XLingAlignForSequenceClassification,
-    XLingAlignForTokenClassification,
-    XLingAlignModel,
-    limit_tokenizer,
-    load_tokenizer,
-)
+from xling_align.modeling_xling import InputError, XLingAlignModel, limit_tokenizer, load_tokenizer
 
-from .adapters import merged_weights
-from .align import load_model
-from .arguments import CommonTrainingArguments, ModelArguments, one_line_errors, parse
+from .adapters import add_adapters, without_adapters
+from .align import pair_stream
+from .arguments import CommonTrainingArguments, DataArguments, check_at_least, check_choice, one_line_errors, parse
+from .classifiers import Base, Classifier, build_classifier, load_base, small_vocabulary
 from .data.labelled import ROLES, LabelledCollator, label_names, read_labelled, tokenize_labelled
+from .data.readers import ReadReport
+from .data.tokenized import tokenize_pairs
 from .fast_cpu import fast_on_cpu
+from .joint import JointTrainer
 from .programs import check_writable, log_to_screen
-from .selection import BestOnDev
+from .seeds import run_seeds, seed_folder, summary
+from .selection import SELECTIONS, EpochSelection
 
 logger = logging.getLogger("xling_align")
-
-Classifier = XLingAlignForSequenceClassification | XLingAlignForTokenClassification
-Base = str | Path | PreTrainedModel
 
 
 @dataclass
@@ -62,7 +46,13 @@ class FineTuneArguments(CommonTrainingArguments):
     """The defaults that fine-tuning a small encoder needs; there are no checkpoints on disk.
 
     Attributes:
+        select: Which weights come out: best for those of the epoch with the best dev score (without dev rows, the last
+            epoch's), average for the mean over the ends of all epochs, last.
         freeze_embeddings: Keep the word embeddings as they are.
+        lora_rank: Train low-rank adapters of this rank in the encoder's linear layers instead of the encoder, and fold
+            them in afterwards; 0 trains the encoder.
+        alignment_weight: What the alignment of translation pairs counts beside the task; 0 for no pairs.
+        alignment_tau: Temperature of its InfoNCE.
     """
 
     output_dir: str = "outputs/finetune"
@@ -73,9 +63,16 @@ class FineTuneArguments(CommonTrainingArguments):
     logging_strategy: str = "epoch"  # pyright: ignore[reportIncompatibleVariableOverride]
     save_strategy: str = "no"  # pyright: ignore[reportIncompatibleVariableOverride]
     train_sampling_strategy: str = "group_by_length"
+    select: str = "best"
     freeze_embeddings: bool = False
+    lora_rank: int = 0
+    alignment_weight: float = 0.0
+    alignment_tau: float = 0.05
 
     def __post_init__(self):
+        check_choice("select", self.select, SELECTIONS)
+        check_at_least(0, lora_rank=self.lora_rank, alignment_weight=self.alignment_weight)
+        check_at_least(1e-4, alignment_tau=self.alignment_tau)
         for name, only in (("save_strategy", "no"), ("eval_strategy", "no"), ("logging_strategy", "epoch")):
             if str(getattr(getattr(self, name), "value", getattr(self, name))) != only:
                 raise InputError(f"--{name} can only be {only}: fine-tuning logs, and with dev rows chooses, by epoch")
@@ -83,7 +80,13 @@ class FineTuneArguments(CommonTrainingArguments):
 
 
 class FineTuned(NamedTuple):
-    """A fine-tuned model in eval mode, and per epoch its mean `loss` and, with dev rows, its `dev_score`."""
+    """A fine-tuned model in eval mode, and its history.
+
+    Attributes:
+        model: The model.
+        history: Of each epoch the mean `loss`, with pairs the mean `alignment_loss`, with dev rows the `dev_score`; of
+            the last also the `average_dev_score` of averaged weights.
+    """
 
     model: Classifier
     history: list[dict[str, float]]
@@ -98,6 +101,7 @@ def finetune(
     dev_rows: Sequence[Mapping[str, Any]] | None = None,
     pooling: str = "cls",
     callbacks: list[TrainerCallback] | None = None,
+    pairs: Iterable[dict] | None = None,
 ) -> FineTuned:
     """Fine-tune a classifier of texts, pairs or words.
 
@@ -111,153 +115,103 @@ def finetune(
             entity F1 (by accuracy where the tags are not B-, I- and O). The last epoch counts unless given.
         pooling: Where a plain encoder's sentence vector comes from, `cls` or `mean`.
         callbacks: As `Trainer`.
+        pairs: Translation pairs, as `tokenize_pairs` takes them, that `alignment_weight` keeps near each other.
 
     Returns:
         The model and its history.
     """
     args = args or FineTuneArguments()
+    check_pairs(args, pairs is not None)
     labels = list(labels or label_names(rows))
     loaded = load_base(base, pooling)
     set_seed(args.seed)  # after loading, so that the classifier starts the same from a folder and from memory
     model = build_classifier(loaded, labels, words="tokens" in next(iter(rows), {}))
-    for tower in model.xling.towers:
-        tower.get_input_embeddings().requires_grad_(not args.freeze_embeddings)
+    choose_trained(model.xling, args)
     limit_tokenizer(tokenizer, model.config)
     train, dev = (
         tokenize_labelled(side, labels, tokenizer, model.config, args.max_length) if side is not None else []
         for side in (rows, dev_rows)
     )
+    aligned = None if pairs is None else tokenize_pairs(pairs, tokenizer, model.config, args.max_length)
     pad_token_id = int(tokenizer.pad_token_id)  # pyright: ignore[reportArgumentType]
     collator = LabelledCollator(pad_token_id, model.config.max_position_embeddings)
-    best = BestOnDev(dev, labels, collator)
-    with small_vocabulary(model, [*train, *dev], pad_token_id) if not args.weight_decay else nullcontext():
-        trainer = Trainer(
+    selection = EpochSelection(args.select, dev, labels, collator, args.per_device_eval_batch_size)
+    with small_vocabulary(model, [*train, *dev], pad_token_id, aligned) if not args.weight_decay else nullcontext():
+        trainer = JointTrainer(
             model,
             args,
             data_collator=collator,
-            train_dataset=train,  # pyright: ignore[reportArgumentType]
+            train_dataset=train,
             processing_class=tokenizer,
-            callbacks=[*(callbacks or []), *([best] if dev else [])],
+            callbacks=[*(callbacks or []), selection],
+            pairs=aligned,
         )
         with fast_on_cpu(model, args):
             trainer.train()
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # its forward is the class's own again
-        best.restore(model)
-    return FineTuned(model.eval(), history_of(trainer.state.log_history, best.scores))
+        selection.restore(model)
+    return FineTuned(without_adapters(model).eval(), history_of(trainer.state.log_history, selection))
 
 
-def load_base(base: Base, pooling: str = "cls") -> XLingAlignModel:
-    """Load or copy what is to be fine-tuned, in float32, all of it trainable.
-
-    Args:
-        base: As `finetune`.
-        pooling: As `finetune`.
-
-    Returns:
-        The base model; a plain encoder is wrapped without languages, language token and fusion.
-    """
-    plain: dict[str, Any] = {"language_token": "none", "fusion_context": "none", "pooling": pooling}
-    if isinstance(base, XLingAlignModel):
-        model = XLingAlignModel(copy.deepcopy(base.config))
-        model.load_state_dict(merged_weights(base))
-    elif isinstance(base, PreTrainedModel):
-        model = XLingAlignModel(XLingAlignConfig(encoder_config=copy.deepcopy(base.config), **plain))
-        model.encoder.load_state_dict(base.state_dict(), strict=False)  # a pooler stays behind
-    else:
-        wrapping = {} if isinstance(_config(base), XLingAlignConfig) else plain
-        model = load_model(ModelArguments(encoder=str(base), **wrapping), [], "en")
-    return model.float().requires_grad_(True)
-
-
-def _config(base: str | Path) -> PreTrainedConfig | None:
-    try:
-        return AutoConfig.from_pretrained(base)
-    except (OSError, ValueError):
-        return None  # load_model says what is wrong
-
-
-def build_classifier(base: XLingAlignModel, labels: Sequence[str], words: bool) -> Classifier:
-    """Put a fresh classifier on a base model, which is used itself and not copied.
+def check_pairs(args: FineTuneArguments, given: bool) -> None:
+    """Refuse pairs without a weight, and a weight without pairs.
 
     Args:
-        base: The base model.
-        labels: Names of the labels; they are saved in the config.
-        words: Whether each word gets a label, not each text.
-
-    Returns:
-        The model; parts that its loss does not reach are frozen.
+        args: The weight.
+        given: Whether there are pairs.
 
     Raises:
-        InputError: There are less than two labels.
+        InputError: One lacks the other.
     """
-    if len(labels) < 2:
+    if given and not args.alignment_weight:
+        raise InputError("there are pairs and no weight for them; give --alignment_weight, such as 0.1")
+    if args.alignment_weight and not given:
         raise InputError(
-            f"a classifier needs two or more labels; the training rows have {', '.join(labels) or 'none'}"
+            f"--alignment_weight {args.alignment_weight} needs pairs; give --alignment_file FILE or --data_dir FOLDER"
         )
-    base.config.id2label = dict(enumerate(labels))
-    base.config.label2id = {label: number for number, label in enumerate(labels)}
-    model = (XLingAlignForTokenClassification if words else XLingAlignForSequenceClassification)(base.config)
-    model.xling = base
-    unread = [base.projection, None if words else base.word_fusion]
-    if base.config.language_token == base.config.fusion_context == "none":
-        unread.append(base.language)
-    for module in unread:
-        if module is not None:
-            module.requires_grad_(False)
-    return model
 
 
-@contextmanager
-def small_vocabulary(model: Classifier, rows: Sequence[dict], pad_token_id: int) -> Iterator[None]:
-    """Train with the embeddings of only those tokens that occur, and put them back into the whole tables afterwards.
+def choose_trained(base: XLingAlignModel, args: FineTuneArguments) -> None:
+    """Freeze the word embeddings, or put adapters into the encoder, where the arguments say so.
 
     Args:
-        model: Its word embeddings are exchanged within the context.
-        rows: Tokenised rows; their `input_ids` are renumbered, for good.
-        pad_token_id: Keeps its number, as all before it do.
+        base: All of it is trainable.
+        args: The arguments.
 
-    Yields:
-        Nothing.
+    Raises:
+        InputError: Adapters are asked for in a dual encoder.
     """
-    towers = model.xling.towers
-    tables: list[Any] = [tower.get_input_embeddings() for tower in towers]
-    kept = np.arange(1 + max(pad_token_id, *(table.padding_idx or 0 for table in tables)))
-    used = np.unique(np.concatenate([kept, *(row["input_ids"] for row in rows)]))
-    for row in rows:
-        row["input_ids"] = np.searchsorted(used, row["input_ids"])
-    for tower, table in zip(towers, tables, strict=True):
-        rows_used = table.weight[used].detach()
-        small = nn.Embedding.from_pretrained(rows_used, padding_idx=table.padding_idx)
-        tower.set_input_embeddings(small.requires_grad_(table.weight.requires_grad))
-    try:
-        yield
-    finally:
-        for tower, table in zip(towers, tables, strict=True):
-            with torch.no_grad():
-                table.weight[used] = tower.get_input_embeddings().weight.to(table.weight)
-            tower.set_input_embeddings(table.to(model.device))
+    for tower in base.towers:
+        tower.get_input_embeddings().requires_grad_(not args.freeze_embeddings)
+    if args.lora_rank and len(base.towers) > 1:
+        raise InputError("--lora_rank is for one encoder; leave it out for a dual encoder")
+    if args.lora_rank:
+        add_adapters(base, args.lora_rank)
 
 
-def history_of(logs: Sequence[Mapping[str, float]], scores: Sequence[float]) -> list[dict[str, float]]:
-    """Put each epoch's mean loss and dev score together.
+def history_of(logs: Sequence[Mapping[str, float]], selection: EpochSelection) -> list[dict[str, float]]:
+    """Put each epoch's losses and dev score together.
 
     Args:
         logs: `Trainer`'s log history.
-        scores: A dev score per epoch, or nothing.
+        selection: Holds the dev scores, if there are any.
 
     Returns:
-        `epoch`, `loss` and, where there is one, `dev_score` of each epoch.
+        A dict for each epoch, as `FineTuned` says, with the number of the `epoch`.
 
     Raises:
         FloatingPointError: A loss is not finite.
     """
-    history = [{"epoch": log["epoch"], "loss": log["loss"]} for log in logs if "loss" in log]
+    names = ("epoch", "loss", "alignment_loss")
+    history = [{name: log[name] for name in names if name in log} for log in logs if "loss" in log]
     if broken := [epoch for epoch in history if not isfinite(epoch["loss"])]:
         raise FloatingPointError(
             f"the loss is {broken[0]['loss']} in epoch {broken[0]['epoch']:g}; lower --learning_rate, or --bf16 false"
         )
-    for epoch, score in zip(history, scores, strict=False):
+    for epoch, score in zip(history, selection.scores, strict=False):
         epoch["dev_score"] = score
+    if selection.average_score is not None:
+        history[-1]["average_dev_score"] = selection.average_score
     return history
 
 
@@ -271,8 +225,14 @@ class TaskArguments:
         dev_file: More of them, in the same language, to choose the epoch by.
         task: `sequence` for texts, `pair` for pairs of texts, `token` for words.
         columns: Columns as part=column, such as text=sentence1 text_pair=sentence2.
-        language: Code of the rows' language, unless a column says it.
+        language: Code of the rows' language, unless a column says it; also of the pairs' source side.
         pooling: Where a plain encoder's sentence vector comes from, `cls` or `mean`.
+        seeds: Train so many times, from `--seed` on, each into a folder of its own; those that are there are kept.
+        alignment_file: Files or folders of translation pairs, parallel or mined, to stay aligned on.
+        data_dir: A folder with `parallel/<corpus>/<xx>-en.tsv[.gz]`, instead or besides.
+        corpora: Which corpora of `data_dir`; all unless given.
+        languages: Codes of the pairs' target languages; all unless given.
+        max_pairs: Read at most so many pairs.
     """
 
     model: str | None = None
@@ -282,10 +242,16 @@ class TaskArguments:
     columns: list[str] | None = None
     language: str = "en"
     pooling: str = "cls"
+    seeds: int = 1
+    alignment_file: list[str] | None = None
+    data_dir: str | None = None
+    corpora: list[str] | None = None
+    languages: list[str] | None = None
+    max_pairs: int | None = None
 
     def __post_init__(self):
-        if self.task not in ROLES:
-            raise InputError(f"--task {self.task!r} is not one of {', '.join(ROLES)}")
+        check_choice("task", self.task, tuple(ROLES))
+        check_at_least(1, seeds=self.seeds, max_pairs=self.max_pairs)
 
     def rows(self, path: str | None) -> list[dict] | None:
         """Read a file's rows; None without a file."""
@@ -299,24 +265,120 @@ class TaskArguments:
             else None
         )
 
+    def pairs(self) -> list[dict] | None:
+        """Read the translation pairs; None without any."""
+        if not self.alignment_file and not self.data_dir:
+            return None
+        data = DataArguments(
+            train_file=self.alignment_file,
+            data_dir=self.data_dir,
+            corpora=self.corpora,
+            languages=self.languages,
+            source_language=self.language,
+            max_pairs=self.max_pairs,
+        )
+        report = ReadReport()
+        pairs = list(pair_stream(data, report))
+        logger.info(report)
+        return pairs
+
+
+@dataclass
+class Job:
+    """Everything that one seed's run needs besides its seed and its folder."""
+
+    task: TaskArguments
+    rows: list[dict]
+    dev_rows: list[dict] | None
+    pairs: list[dict] | None
+
+    @classmethod
+    def read(cls, task: TaskArguments) -> "Job":
+        """Read what the arguments name.
+
+        Args:
+            task: The arguments.
+
+        Returns:
+            The job.
+
+        Raises:
+            InputError: Something is missing or can't be used.
+        """
+        rows = task.rows(task.train_file)
+        if not task.model or rows is None:
+            raise InputError("fine-tuning needs --model FOLDER and --train_file FILE")
+        if len(names := label_names(rows)) < 2:
+            raise InputError(f"{task.train_file} has one label, {names[0]}; a classifier needs two or more")
+        return cls(task, rows, task.rows(task.dev_file), task.pairs())
+
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on besides the training arguments: the task's, and a hash of all rows and pairs."""
+        rows = json.dumps([self.rows, self.dev_rows, self.pairs], default=str)
+        settings = {name: value for name, value in asdict(self.task).items() if name != "seeds"}
+        return {**settings, "data": hashlib.blake2b(rows.encode(), digest_size=16).hexdigest()}
+
+    def run(self, args: FineTuneArguments, folder: Path) -> list[dict[str, float]]:
+        """Fine-tune and save.
+
+        Args:
+            args: Training arguments.
+            folder: Where the model goes, with its `history.json`.
+
+        Returns:
+            The history.
+        """
+        tokenizer = load_tokenizer(str(self.task.model))
+        model, history = finetune(
+            str(self.task.model),
+            tokenizer,
+            self.rows,
+            args=args,
+            dev_rows=self.dev_rows,
+            pooling=self.task.pooling,
+            pairs=self.pairs,
+        )
+        for epoch in history:
+            logger.info(", ".join(f"{name} {value:.4g}" for name, value in epoch.items()))
+        if args.should_save:
+            model.save_pretrained(folder, tokenizer=tokenizer)
+            (folder / "history.json").write_text(json.dumps(history, indent=2) + "\n", encoding="utf-8")
+        return history
+
+
+def tell_scores(args: FineTuneArguments, seeds: int) -> None:
+    """Print the dev scores of the weights that each seed's run chose, with mean and deviation.
+
+    Args:
+        args: Name the first seed, the folder, and which weights were chosen.
+        seeds: How many there are.
+    """
+    folders = [seed_folder(Path(args.output_dir), seed) for seed in range(args.seed, args.seed + seeds)]
+    histories = [json.loads((folder / "history.json").read_text(encoding="utf-8")) for folder in folders]
+    if "dev_score" not in histories[0][-1]:
+        logger.info("%d seeds trained; without --dev_file there is no score", seeds)
+        return
+    choose = {
+        "best": lambda history: max(epoch["dev_score"] for epoch in history),
+        "average": lambda history: history[-1]["average_dev_score"],
+        "last": lambda history: history[-1]["dev_score"],
+    }[args.select]
+    logger.info(summary([choose(history) for history in histories]))
+
 
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """Run the program."""
     task, args = parse(argv, TaskArguments, FineTuneArguments, program="finetune")
     log_to_screen(args.should_log)
-    if not task.model or not task.train_file:
-        raise InputError("fine-tuning needs --model FOLDER and --train_file FILE")
+    job = Job.read(task)
+    check_pairs(args, job.pairs is not None)
     check_writable(args.output_dir)
-    rows, dev_rows = task.rows(task.train_file), task.rows(task.dev_file)
-    tokenizer = load_tokenizer(task.model)
-    model, history = finetune(task.model, tokenizer, rows, args=args, dev_rows=dev_rows, pooling=task.pooling)
-    for epoch in history:
-        logger.info(", ".join(f"{name} {value:.4g}" for name, value in epoch.items()))
-    if args.should_save:
-        model.save_pretrained(args.output_dir, tokenizer=tokenizer)
-        text = json.dumps(history, indent=2) + "\n"
-        (Path(args.output_dir) / "history.json").write_text(text, encoding="utf-8")
+    if task.seeds == 1:
+        job.run(args, Path(args.output_dir))
+    else:
+        run_seeds(job.run, args, task.seeds, job.settings())
+        tell_scores(args, task.seeds)
     logger.info("saved to %s", args.output_dir)
     processes = PartialState()
     processes.wait_for_everyone()

@@ -1,4 +1,4 @@
-"""Choose the epoch of a fine-tuning by its score on dev rows of the source language."""
+"""Choose the weights of a fine-tuning: by score on dev rows of the source language, by averaging, or the last."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,35 +12,58 @@ from xling_align.modeling_xling import InputError
 
 from .data.labelled import UNLABELLED, LabelledCollator
 
+SELECTIONS = ("best", "average", "last")
 
-class BestOnDev(TrainerCallback):
-    """Scores the model on dev rows after every epoch, and keeps the weights of the first epoch with the best score.
+
+class EpochSelection(TrainerCallback):
+    """Scores the model on dev rows after every epoch, and keeps the weights that are to come out.
 
     Args:
-        rows: Tokenised dev rows.
+        select: `best` for those of the first epoch with the best score, `average` for the mean over the ends of all
+            epochs, `last`.
+        rows: Tokenised dev rows; without any nothing is scored, and `best` is the last epoch.
         labels: Names of the labels.
         collator: Makes the batches.
+        batch_size: Rows in a batch.
     """
 
-    def __init__(self, rows: Sequence[dict], labels: Sequence[str], collator: LabelledCollator):
-        self.rows, self.labels, self.collator = rows, labels, collator
+    def __init__(
+        self, select: str, rows: Sequence[dict], labels: Sequence[str], collator: LabelledCollator, batch_size: int
+    ):
+        self.select, self.rows, self.labels = select, rows, labels
+        self.collator, self.batch_size = collator, batch_size
         self.scores: list[float] = []
+        self.average_score: float | None = None
         self.weights: dict[str, torch.Tensor] = {}
+        self.epochs = 0
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        """Score the model, and copy its weights if it is the best so far."""
-        model = kwargs["model"]
-        predicted = best_labels(model, self.rows, self.collator, args.per_device_eval_batch_size)
-        score = dev_score([row["labels"] for row in self.rows], predicted, self.labels)
-        if score > max(self.scores, default=-1.0):
-            self.weights = {
-                name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad
-            }
-        self.scores.append(score)
+        """Score the model, and copy or average its weights."""
+        model, best = kwargs["model"], max(self.scores, default=-1.0)
+        if self.rows:
+            self.scores.append(self._score(model))
+        self.epochs += 1
+        if self.select == "average":
+            for name, weight in trained_weights(model).items():
+                mean = self.weights.setdefault(name, torch.zeros_like(weight))
+                mean += (weight - mean) / self.epochs
+        elif self.select == "best" and self.rows and self.scores[-1] > best:
+            self.weights = trained_weights(model)
 
-    def restore(self, model: nn.Module) -> None:
-        """Put the weights that were kept, if any, back into the model."""
+    def restore(self, model: PreTrainedModel) -> None:
+        """Put the weights that were kept, if any, into the model; averaged ones are scored."""
         model.load_state_dict(self.weights, strict=False)
+        if self.select == "average" and self.rows:
+            self.average_score = self._score(model)
+
+    def _score(self, model: PreTrainedModel) -> float:
+        predicted = best_labels(model, self.rows, self.collator, self.batch_size)
+        return dev_score([row["labels"] for row in self.rows], predicted, self.labels)
+
+
+def trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of the weights that are trained, by name."""
+    return {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 @torch.no_grad()

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from transformers import (
 )
 
 from tests.conftest import LANGUAGES, stir
+from xling_align.eval.encoding import TextEncoder
 from xling_align.eval.predicting import PairClassifier, Tagger
 from xling_align.eval.reading import conll_sentences
 from xling_align.modeling_xling import InputError, XLingAlignForSequenceClassification, XLingAlignModel
@@ -51,6 +53,23 @@ def tagged():
         tags = ["O"] * place + ["B-X", "I-X"][: len(tokens) - place] + ["O"] * (len(tokens) - place - 2)
         rows.append({"tokens": tokens, "tags": tags, "language": "en"})
     return rows
+
+
+def translations():
+    """Word by word, each meaning once."""
+    german = dict(
+        zip(["morning", "night", "day", "sun", "moon"], ["morgen", "nacht", "tag", "sonne", "mond"], strict=True)
+    )
+    rows = itertools.permutations(german, 2)
+    return [
+        {
+            "source": f"good {first} {second}",
+            "target": f"guten {german[first]} {german[second]}",
+            "source_language": "en",
+            "target_language": "de",
+        }
+        for first, second in rows
+    ]
 
 
 def arguments(folder, **options):
@@ -122,16 +141,20 @@ def test_a_model_in_memory_stays_as_it_is_and_equals_its_folder(base, tokenizer,
     assert not torch.equal(trained, before["encoder.encoder.layer.0.output.dense.weight"])
 
 
-def test_training_only_the_embeddings_that_occur_changes_nothing(base, tokenizer, tmp_path, rows, monkeypatch):
-    args = arguments(tmp_path, num_train_epochs=2)
-    small, sizes = finetune(base, tokenizer, rows, args=args).model.state_dict(), []
+@pytest.mark.parametrize("aligned", [None, translations()], ids=["task", "task and pairs"])
+def test_training_only_the_embeddings_that_occur_changes_nothing(
+    base, tokenizer, tmp_path, rows, monkeypatch, aligned
+):
+    args = arguments(tmp_path, num_train_epochs=2, alignment_weight=0.5 if aligned else 0)
+    small, sizes = finetune(base, tokenizer, rows, args=args, pairs=aligned).model.state_dict(), []
     args.weight_decay = 1e-30  # with decay all embeddings are trained
     monkeypatch.setattr(module, "small_vocabulary", lambda *_: sizes.append(1))
-    whole = finetune(base, tokenizer, rows, args=args).model.state_dict()
+    whole = finetune(base, tokenizer, rows, args=args, pairs=aligned).model.state_dict()
     assert not sizes and all(torch.equal(small[name], whole[name]) for name in small)
     moved = (small["xling.encoder.embeddings.word_embeddings.weight"] != base.get_input_embeddings().weight).any(1)
-    used = np.unique(np.concatenate(tokenizer([" ".join(words) for words in SENTENCES])["input_ids"]))
-    assert set(used) <= set(moved.nonzero().flatten().tolist()) and not moved.all()
+    read = [" ".join(words) for words in SENTENCES] + [pair["target"] for pair in aligned or []]
+    used = np.unique(np.concatenate(tokenizer(read)["input_ids"]))
+    assert set(used) <= set(moved.nonzero().flatten().tolist()) and not moved[4]  # the mask
 
 
 def test_both_towers_of_a_dual_encoder_keep_their_vocabulary(encoder_folders, tokenizer, tmp_path):
@@ -162,6 +185,76 @@ def test_the_best_epoch_on_dev_is_kept(base, tokenizer, tmp_path, monkeypatch):
     model, history = finetune(base, tokenizer, texts(), args=args, dev_rows=texts(), callbacks=[Watch()])
     assert torch.equal(model.classifier.weight, weights[1]) and not torch.equal(weights[1], weights[3])
     assert [epoch["dev_score"] for epoch in history] == [0.2, 0.7, 0.7, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("select", "dev", "expected"),
+    [("last", True, 3), ("best", False, 3), ("average", True, None), ("average", False, None)],
+)
+def test_the_weights_that_are_asked_for_come_out(base, tokenizer, tmp_path, select, dev, expected):
+    weights = []
+
+    class Watch(TrainerCallback):
+        def on_epoch_end(self, args, state, control, model=None, **kwargs):
+            weights.append(model.classifier.weight.detach().clone())
+
+    args, dev_rows = arguments(tmp_path, num_train_epochs=4, select=select), texts()[:9] if dev else None
+    model, history = finetune(base, tokenizer, texts(), args=args, dev_rows=dev_rows, callbacks=[Watch()])
+    wanted = torch.stack(weights).mean(0) if expected is None else weights[expected]
+    torch.testing.assert_close(model.classifier.weight.detach(), wanted, atol=1e-7, rtol=1e-6)
+    assert (wanted - weights[1]).abs().max() > 1e-4
+    found = PairClassifier(model, tokenizer)([row["text"] for row in texts()[:9]], language="en")
+    accuracy = np.mean([label == row["label"] for label, row in zip(found, texts()[:9], strict=True)])
+    scored = {"last": "dev_score", "average": "average_dev_score"}.get(select)
+    assert not dev or history[-1][scored] == pytest.approx(accuracy)
+
+
+def test_merged_adapters_answer_as_they_did_apart(base, tokenizer, tmp_path, rows):
+    pytest.importorskip("peft")
+    batch, apart = tokenizer(["good sun", "night moon"], return_tensors="pt"), []
+
+    class Watch(TrainerCallback):
+        def on_train_end(self, args, state, control, model=None, **kwargs):
+            with torch.no_grad():
+                apart.append(model.eval()(batch["input_ids"], batch["attention_mask"], language_ids="de").logits)
+
+    args = arguments(tmp_path, lora_rank=4, num_train_epochs=8, learning_rate=1e-2, weight_decay=1e-9)
+    model, history = finetune(base, tokenizer, rows, args=args, callbacks=[Watch()])
+    assert history[-1]["loss"] < history[0]["loss"]
+    with torch.no_grad():
+        merged = model(batch["input_ids"], batch["attention_mask"], language_ids="de").logits
+    torch.testing.assert_close(merged, apart[0], atol=1e-5, rtol=1e-4)
+    before = base.state_dict()
+    after = {name.removeprefix("xling."): value for name, value in model.state_dict().items()}
+    assert before.keys() <= after.keys() and not any("lora" in name for name in after)
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    linear = {name for name in moved if name.startswith("encoder.") and name.endswith(".weight")}
+    assert len(linear) >= 6 and not any("embeddings" in name or "LayerNorm" in name for name in moved)
+
+
+def test_adapters_are_refused_in_a_dual_encoder(encoder_folders, tokenizer, tmp_path):
+    folder = encoder_folders["bert"]
+    base = XLingAlignModel.from_encoder(folder, LANGUAGES, target_encoder=folder, language_dropout=0.0)
+    with pytest.raises(InputError, match="--lora_rank is for one encoder"):
+        finetune(base, tokenizer, texts(), args=arguments(tmp_path, lora_rank=4))
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["ours", "plain"])
+def test_pairs_keep_the_encoder_aligned_while_it_learns_the_task(base, encoder_folders, tokenizer, tmp_path, plain):
+    given, codes = (encoder_folders["bert"], (None, None)) if plain else (base, ("en", "de"))
+    read, labels = [row["text"] for row in texts()], [row["label"] for row in texts()]
+    sides = [[pair[side] for pair in translations()] for side in ("source", "target")]
+    found = {}
+    for weight, pairs in ((0.0, None), (1.0, translations())):
+        args = arguments(tmp_path, num_train_epochs=60, learning_rate=3e-3, alignment_weight=weight)
+        model, history = finetune(given, tokenizer, texts(), args=args, pooling="mean", pairs=pairs)
+        encode = TextEncoder(model.xling, tokenizer, "cls", normalize=True)
+        source, target = (encode(side, code) for side, code in zip(sides, codes, strict=True))
+        found[weight] = np.mean((source @ target.T).argmax(1) == np.arange(len(source)))
+        assert PairClassifier(model, tokenizer)(read, language=codes[0]) == labels
+        assert ("alignment_loss" in history[0]) == bool(weight)
+    assert history[-1]["alignment_loss"] < history[0]["alignment_loss"] / 2
+    assert found[1.0] > found[0.0] + 0.2, found
 
 
 def test_the_dev_score_is_what_the_returned_model_scores(base, tokenizer, tmp_path):
@@ -239,14 +332,17 @@ def test_every_format_gives_the_same_rows(tmp_path):
     (tmp_path / "a.tsv").write_text('topic\tq1\tq2\nx\t"a\tb\n', encoding="utf-8")
     (tmp_path / "b.jsonl").write_text('{"topic": "x", "q1": "\\"a", "q2": "b"}\n', encoding="utf-8")
     columns = {"text": "q1", "text_pair": "q2", "label": "topic"}
-    expected = [{"text": '"a', "text_pair": "b", "label": "x", "language": "en"}]
-    assert read_labelled(tmp_path / "a.tsv", "pair", columns, "en") == expected
-    assert read_labelled(tmp_path / "b.jsonl", "pair", columns, "en") == expected
+    expected = {"text": '"a', "text_pair": "b", "label": "x", "language": "en"}
+    for name, row in (("a.tsv", 2), ("b.jsonl", 1)):
+        found = read_labelled(tmp_path / name, "pair", columns, "en")
+        assert found == [{**expected, "place": f"{tmp_path / name}, row {row}"}]
     (tmp_path / "c.conll").write_text("-DOCSTART- -X- O O\n\nEU NNP I-NP B-ORG\nnow RB I-NP O\n\nRome\tB-LOC\n")
-    assert list(conll_sentences(tmp_path / "c.conll")) == [(["EU", "now"], ["B-ORG", "O"]), (["Rome"], ["B-LOC"])]
+    sentences = [(3, ["EU", "now"], ["B-ORG", "O"]), (6, ["Rome"], ["B-LOC"])]
+    assert list(conll_sentences(tmp_path / "c.conll")) == sentences
     rows = read_labelled(tmp_path / "c.conll", "token", language="en")
     (tmp_path / "d.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    assert read_labelled(tmp_path / "d.jsonl", "token", {"language": "language"}) == rows
+    found = read_labelled(tmp_path / "d.jsonl", "token", {"language": "language"})
+    assert [{**row, "place": None} for row in found] == [{**row, "place": None} for row in rows]
     assert label_names(rows) == ["B-LOC", "B-ORG", "O"]
 
 

@@ -38,7 +38,7 @@ def read_labelled(
         language: Language of rows without a column for it.
 
     Returns:
-        The rows.
+        The rows, each with its `place` for errors that are found later.
 
     Raises:
         InputError: There is no such file or task or column, a row cannot be used, or there is no row.
@@ -52,7 +52,10 @@ def read_labelled(
     file = _existing(Path(path).expanduser())
     suffix = Path(file.name.lower().removesuffix(".gz")).suffix
     if suffix in CONLL and task == "token":
-        rows = [{"tokens": words, "tags": tags, "language": language} for words, tags in conll_sentences(file)]
+        rows = [
+            {"tokens": words, "tags": tags, "language": language, "place": f"{file}, sentence from line {number}"}
+            for number, words, tags in conll_sentences(file)
+        ]
     elif suffix in TABLES:
         rows = [
             _row(record, task, columns, language, f"{file}, row {number}") for number, record in TABLES[suffix](file)
@@ -76,7 +79,7 @@ def _existing(path: Path) -> Path:
 def _row(record: Any, task: str, columns: Mapping[str, str], language: str | None, place: str) -> dict:
     if isinstance(record, LeftOut):
         raise InputError(f"{place}: {record}")
-    row: dict[str, Any] = {"language": language}
+    row: dict[str, Any] = {"language": language, "place": place}
     for role in (*ROLES[task], *(("language",) if "language" in columns else ())):
         column = columns.get(role, role)
         if column not in record:
@@ -143,7 +146,8 @@ def tokenize_labelled(
         InputError: There are no rows, they are of several kinds, a label is not one of the names, or the language is
             not one of the model's.
     """
-    rows = [checked_row(row, f"row {number}") for number, row in enumerate(rows, 1)]
+    places = [row.get("place") or f"row {number}" for number, row in enumerate(rows, 1)]
+    rows = [checked_row(row, place) for row, place in zip(rows, places, strict=True)]
     kinds = {tuple(name for name in ("tokens", "text_pair", "text") if name in row) for row in rows}
     if len(kinds) != 1:
         raise InputError(
@@ -161,7 +165,7 @@ def tokenize_labelled(
     names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
     tokenized = []
     for number, row in enumerate(rows):
-        given = [_number(name, numbers, number + 1) for name in (row["tags"] if words else [row["label"]])]
+        given = [_number(name, numbers, places[number]) for name in (row["tags"] if words else [row["label"]])]
         tokenized.append(
             {
                 **{name: np.array(encoded[name][number]) for name in names},
@@ -172,10 +176,10 @@ def tokenize_labelled(
     return tokenized
 
 
-def _number(name: str, numbers: Mapping[str, int], row: int) -> int:
+def _number(name: str, numbers: Mapping[str, int], place: str) -> int:
     if name not in numbers:
         known = f"{nearest(name, list(numbers))}; the labels are {', '.join(list(numbers)[:20])}"
-        raise InputError(f"row {row}: label {name!r} is not one of the training labels{known}")
+        raise InputError(f"{place}: label {name!r} is not one of the training labels{known}")
     return numbers[name]
 
 

@@ -191,7 +191,7 @@ def tokenize_pairs(
         target_language: Language of rows without `target_language`.
 
     Returns:
-        The pairs as token ids.
+        The pairs as token ids; for a model that knows no languages, all of the unknown one.
 
     Raises:
         InputError: No pairs, a missing column, or a language that the model does not have.
@@ -209,7 +209,8 @@ def tokenize_pairs(
             tokens.extend(ids)
             ends.append(len(tokens))
         for row in kept:
-            languages.extend((config.language_id(row["source_language"]), config.language_id(row["target_language"])))
+            codes = (row["source_language"], row["target_language"])
+            languages.extend(config.language_id(code) if config.languages else 0 for code in codes)
             known = row.get("pair_id")
             pair_ids.append(pair_id_of(row["source"], row["source_language"]) if known is None else known)
     if empty:
