@@ -123,8 +123,9 @@ def finetune(
     args = args or FineTuneArguments()
     check_pairs(args, pairs is not None)
     labels = list(labels or label_names(rows))
+    set_seed(args.seed)  # for what wrapping adds to a plain encoder
     loaded = load_base(base, pooling)
-    set_seed(args.seed)  # after loading, so that the classifier starts the same from a folder and from memory
+    set_seed(args.seed)  # again, so that the classifier starts the same from a folder and from memory
     model = build_classifier(loaded, labels, words="tokens" in next(iter(rows), {}))
     choose_trained(model.xling, args)
     limit_tokenizer(tokenizer, model.config)

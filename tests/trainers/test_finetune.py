@@ -18,9 +18,10 @@ from xling_align.eval.reading import conll_sentences
 from xling_align.modeling_xling import InputError, XLingAlignForSequenceClassification, XLingAlignModel
 from xling_align.trainers import finetune as module
 from xling_align.trainers import selection
+from xling_align.trainers.classifiers import load_base
 from xling_align.trainers.data import labelled
 from xling_align.trainers.data.labelled import LabelledCollator, label_names, read_labelled, tokenize_labelled
-from xling_align.trainers.finetune import FineTuneArguments, finetune, load_base, main
+from xling_align.trainers.finetune import FineTuneArguments, finetune
 
 WORDS = ["good", "morning", "night", "day", "blue", "green", "tag", "nacht"]
 SENTENCES = [
@@ -388,41 +389,3 @@ def test_unusable_rows_are_refused_in_one_line(base, tokenizer, rows, message):
 def test_one_label_is_nothing_to_learn(base, tokenizer, tmp_path):
     with pytest.raises(InputError, match="two or more labels; the training rows have light"):
         finetune(base, tokenizer, texts()[:1], args=arguments(tmp_path))
-
-
-def test_the_program_saves_a_folder_that_loads(encoder_folders, tmp_path):
-    lines = [f"{row['text']}\t{row['label']}" for row in texts()]
-    (tmp_path / "train.tsv").write_text("\n".join(["what\tlabel", *lines, ""]))
-    recipe = {"task": "sequence", "columns": ["text=what"], "num_train_epochs": 1, "disable_tqdm": True}
-    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
-    files = [f"--{name}_file={tmp_path}/train.tsv" for name in ("train", "dev")]
-    main([str(tmp_path / "recipe.yaml"), "--model", encoder_folders["bert"], *files, f"--output_dir={tmp_path}/out"])
-    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
-    assert model.config.id2label == {0: "dark", 1: "light"}
-    (epoch,) = json.loads((tmp_path / "out" / "history.json").read_text())
-    assert set(epoch) == {"epoch", "loss", "dev_score"}
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ([], "needs --model FOLDER and --train_file"),
-        (["--train_file", "train.tsv"], "needs --model"),
-        (["--model", "nowhere", "--train_file", "train.tsv"], "'nowhere'"),
-        (["--model", "{bert}", "--train_file", "none.tsv"], "there is no 'none.tsv'"),
-        (["--model", "{bert}", "--train_file", "train.tsv", "--columns", "label"], "'label' must be part=column"),
-        (["--model", "{bert}", "--train_file", "train.tsv", "--task", "words"], "--task 'words'"),
-        (
-            ["--model", "{bert}", "--train_file", "train.tsv", "--save_strategy", "epoch"],
-            "--save_strategy can only be",
-        ),
-        (["--modle", "{bert}"], "did you mean 'model'"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(encoder_folders, tmp_path, monkeypatch, capsys, flags, message):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "train.tsv").write_text("text\tlabel\nsun\tlight\nmoon\tdark\n")
-    with pytest.raises(SystemExit) as exit_:
-        main([flag.format(**encoder_folders) for flag in flags])
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert exit_.value.code == 2 and error.startswith("error: ") and message in error
