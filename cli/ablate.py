@@ -91,8 +91,28 @@ class Study:
         model, data, _ = self.parsed([args.recipe], 0, self.root)
         for words in list(self.variants.values())[1:]:
             self.parsed(words, 0, self.root)  # a mistake shows before hours of work
+        for part in args.without:
+            self.check_part(part)
         self.encoder, self.data = str(model.encoder), data
         self.pairs = PairData(data)
+
+    def check_part(self, part: str) -> None:
+        """Refuse to take out what the recipe does not have.
+
+        Args:
+            part: Loss, level or `afm`.
+
+        Raises:
+            InputError: The recipe trains the same without it.
+        """
+        from xling_align.modeling_xling import InputError
+        from xling_align.trainers.levels import chosen_losses
+
+        model, _, args = self.parsed([self.args.recipe], 0, self.root)
+        _, _, without = self.parsed([self.args.recipe, "--without", part], 0, self.root)
+        missing = model.fusion_context == "none" if part == "afm" else chosen_losses(args) == chosen_losses(without)
+        if missing:
+            raise InputError(f"--without {part}: the recipe {self.args.recipe} has no such part; leave it out")
 
     def parsed(self, words: list[str], seed: int, folder: Path) -> tuple:
         """Arguments of one run: recipe and flags of the variant, then those of the command line."""

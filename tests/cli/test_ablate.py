@@ -122,6 +122,8 @@ def test_variants_of_fewer_runs_are_held_against_the_same_seeds():
         (["--without", "afn"], "did you mean 'afm'"),
         (["--tasks", "tatoba"], "did you mean 'tatoeba'"),
         (["--seeds", "0"], "--seeds"),
+        (["--without", "tlm"], "--without tlm: the recipe default has no such part"),
+        (["--fusion_context", "none"], "--without afm: the recipe default has no such part"),
         (["--equal_time", "single_level"], "--equal_time"),
         (["--against", "no_such"], "recipe 'no_such'"),
         (["--learning_rat", "1"], "did you mean 'learning_rate'"),
