@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xling_align.eval.drawing import Figure
     from xling_align.eval.encoding import TextEncoder
     from xling_align.trainers.data.demo_corpus import DemoCorpus
 
@@ -38,6 +39,7 @@ ALIGNMENT: dict[str, Any] = {
     "tau": 0.1,
 }
 CLOUD = 60  # meanings drawn, in every language
+PAIRS = 14  # words drawn with their translations
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -249,19 +251,45 @@ def measure_before(folder: Path, corpus: "DemoCorpus") -> dict:
     }
 
 
-def clouds(root: Path, corpus: "DemoCorpus", pooling: str) -> str:
-    """Draw held-out meanings in all languages, before and after."""
+def vector_plots(root: Path, corpus: "DemoCorpus", pooling: str) -> list["Figure"]:
+    """Draw held-out texts before and after: meanings in all languages, one language's classes, word by word.
+
+    Args:
+        root: Output folder, which holds encoder and model.
+        corpus: Holds the texts.
+        pooling: How the encoder's vectors are made.
+
+    Returns:
+        The figures.
+    """
     import numpy as np
     from transformers import AutoModel
 
-    from xling_align.eval.plots import language_clouds
+    from xling_align.eval.projections import class_clusters, language_clouds, word_pairs
     from xling_align.modeling_xling import XLingAlignModel
 
-    texts = {code: names[:CLOUD] for code, names in corpus.retrieval.items()}
-    encoders = text_encoder(root / "encoder", AutoModel, pooling), text_encoder(root / "model", XLingAlignModel, "cls")
-    before, after = (np.concatenate([encoder(names, code) for code, names in texts.items()]) for encoder in encoders)
-    codes = [code for code, names in texts.items() for _ in names]
-    return language_clouds(before, after, codes, list(range(CLOUD)) * len(texts))
+    encoders = {
+        "before": text_encoder(root / "encoder", AutoModel, pooling),
+        "after": text_encoder(root / "model", XLingAlignModel, "cls"),
+    }
+
+    def spaces(texts: dict[str, list[str]]) -> dict[str, Any]:
+        return {
+            name: np.concatenate([encode(own, code) for code, own in texts.items()])
+            for name, encode in encoders.items()
+        }
+
+    names = {code: names[:CLOUD] for code, names in corpus.retrieval.items()}
+    codes = [code for code, own in names.items() for _ in own]
+    texts, labels = corpus.classification["de"]
+    both = zip(corpus.retrieval["en"], corpus.retrieval["de"], strict=True)
+    words = [pair for pair in both if pair[0] != pair[1] and not any(" " in word for word in pair)][:PAIRS]
+    english, german = ([pair[side] for pair in words] for side in (0, 1))
+    return [
+        language_clouds(spaces(names), codes, list(range(CLOUD)) * len(names)),
+        class_clusters(spaces({"de": list(texts)}), labels, "de"),
+        word_pairs(spaces({"en": english, "de": german}), english, german, ("en", "de")),
+    ]
 
 
 def write(stages: Stages, corpus: "DemoCorpus", before: dict, after: dict) -> None:
@@ -269,30 +297,26 @@ def write(stages: Stages, corpus: "DemoCorpus", before: dict, after: dict) -> No
 
     Args:
         stages: Output folder and times.
-        corpus: For its sizes and for the clouds.
+        corpus: For its sizes and for the plots of vectors.
         before: Scores before alignment.
         after: Scores after it.
     """
-    from babel import Locale
-
-    from xling_align.eval.plots import language_bars
     from xling_align.eval.report import write_report
 
-    plots = {
-        f"{title}, before and after": language_bars(before[task]["languages"], after[task]["languages"], label)
-        for task, title, label in (
-            ("retrieval", "Retrieval of held-out translations", "accuracy"),
-            ("zero_shot", "Zero-shot classification", "macro-F1"),
-        )
-    }
-    plots["Held-out meanings in all languages"] = clouds(stages.root, corpus, before["retrieval"]["pooling"])
     report = {
         "title": "xling-align demo",
         "summary": summary(before, after),
         "command": "xling demo",
+        "date": time.strftime("%Y-%m-%d %H:%M"),
         "versions": versions(),
         "seconds": sum(stages.seconds.values()),
         "stage_seconds": stages.seconds,
+        "source": "en",
+        "models": [
+            {"name": "before", "vocabulary": VOCABULARY, **ENCODER, "pre-training": PRETRAINING},
+            {"name": "after", "granularities": GRANULARITIES, "alignment": ALIGNMENT},
+        ],
+        "tasks": [task_report(task, before[task], after[task]) for task in TASKS],
         **{task: {"before": before[task], "after": after[task]} for task in TASKS},
         "data": {
             "training pairs": len(corpus.pairs),
@@ -300,16 +324,42 @@ def write(stages: Stages, corpus: "DemoCorpus", before: dict, after: dict) -> No
             "zero-shot": f"{len(corpus.classification_train[0])} English names to learn from",
             "sources": "emoji names (emoji), interface messages (Django), CLDR names (Babel; for testing only)",
         },
-        "model": {
-            "vocabulary": VOCABULARY,
-            "granularities": GRANULARITIES,
-            **ENCODER,
-            "pre-training": PRETRAINING,
-            "alignment": ALIGNMENT,
-        },
     }
-    names = {code: Locale.parse(code).get_display_name("en") or code for code in ("en", *corpus.languages)}
-    write_report(stages.root, report, plots, names)
+    write_report(stages.root, report, vector_plots(stages.root, corpus, before["retrieval"]["pooling"]))
+
+
+TITLES = {
+    "retrieval": ("Retrieval of held-out translations", "accuracy"),
+    "zero_shot": ("Zero-shot classification", "macro-F1"),
+}
+
+
+def task_report(task: str, before: dict, after: dict) -> dict:
+    """One task's part of the report.
+
+    Args:
+        task: One of `TASKS`.
+        before: Scores before alignment.
+        after: Scores after it.
+
+    Returns:
+        The part, with `before` and `after` as models.
+    """
+    title, metric = TITLES[task]
+    notes = {
+        "retrieval": "Mean of both directions against English.",
+        "zero_shot": "A classifier of names (territory, language, script, currency) that saw English only.",
+    }
+    results = {"before": before, "after": after}
+    return {
+        "name": task,
+        "title": title,
+        "metric": metric,
+        "unit": "%",
+        "higher_is_better": True,
+        "note": f"{notes[task]} Vectors by {before['pooling']} pooling before, {after['pooling']} after.",
+        "results": {name: {"score": scores["mean"], **scores} for name, scores in results.items()},
+    }
 
 
 def versions() -> dict[str, str]:

@@ -18,6 +18,7 @@ COMMANDS = {
     "mine": "find translation pairs in two files of sentences that are not known to correspond",
     "score": "give translation pairs a cosine and a ratio margin by a frozen encoder",
     "info": "describe a model: encoder, languages, sizes, files",
+    "explain": "show which words of two sentences a model takes for each other",
     "search": "find the nearest phrases in other languages",
     "export": "write a plain encoder that loads without trust_remote_code",
     "push": "put a model on the Hub, with a card",

@@ -1,180 +1,241 @@
-"""Plots as inline SVG: no pyplot state, text left as text, colours that follow the page's light or dark scheme."""
+"""Charts of scores: languages before and after, fine-tuning by epoch, similarity against transfer."""
 
-import hashlib
-import io
-import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from xling_align.eval.extras import eval_extra
-from xling_align.eval.metrics.transfer import change_in_points
+from xling_align.eval.drawing import Figure, canvas, colour, marker, to_svg
+from xling_align.eval.metrics.similarity import spearman
+from xling_align.eval.scale import Scale, typographic
 from xling_align.modeling_xling import InputError
 
-INK = "#010203"  # stands for the page's text colour until the SVG is written
-BEFORE, AFTER, WORSE, FRAME = "#9a9a9a", "#0072b2", "#d62728", "#8888884d"
-# Okabe and Ito's colours without black and yellow, which vanish on a dark or a light page.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c6d46")
-MARKERS = "os^vDPX*<>phd"
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "xling-align",
-    "font.family": ["sans-serif"],
-    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
+BEFORE, AFTER, WORSE, GRID = "#9a9a9a", "#0072b2", "#d62728", "#88888833"
+Epochs = Sequence[Mapping[str, float | None]]
 
 
-def language_bars(before: dict[str, float], after: dict[str, float], ylabel: str) -> str:
+def language_bars(
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    ylabel: str,
+    names: tuple[str, str] = ("before", "after"),
+    scale: Scale | None = None,
+) -> Figure:
     """Draw a pair of bars per language, the largest gain on top; languages that lost are red and carry a sign.
 
     Args:
-        before: A score between 0 and 1 per language code.
+        before: A score per language code.
         after: The same after training; languages that only one of the two has are left out.
         ylabel: What the scores are, such as `retrieval accuracy`.
+        names: What the two are called.
+        scale: Unit and direction; fractions, higher being better, unless given.
 
     Returns:
-        An `<svg>` element to put into a page.
+        The figure.
 
     Raises:
         InputError: The two have no language in common.
     """
-    languages = sorted(before.keys() & after.keys(), key=lambda code: (before[code] - after[code], code))
+    scale = scale or Scale()
+    sign = -1 if scale.higher_is_better else 1
+    languages = sorted(before.keys() & after.keys(), key=lambda code: (sign * (after[code] - before[code]), code))
     if not languages:
         raise InputError("language_bars: 'before' and 'after' have no language in common")
-    changes = [change_in_points(before[code], after[code]) for code in languages]
-    lower = sum(change < 0 for change in changes)
-    with _drawing(4.8, 1.0 + 0.4 * len(languages)) as figure:
+    lost = [code for code in languages if scale.worse(before[code], after[code])]
+    pairs = [(before[code], after[code]) for code in languages]
+    with canvas(4.8, 1.0 + 0.4 * len(languages)) as figure:
         axes = figure.subplots()
-        _draw_bars(axes, [before[code] for code in languages], [after[code] for code in languages], changes)
+        _draw_bars(axes, pairs, scale)
         axes.set_yticks(range(len(languages)), languages)
-        axes.set_xlabel(f"{ylabel} (%)")
-        figure.legend(handles=_bar_legend(lower > 0), loc="outside upper left", ncols=3, frameon=False)
-        return _svg(figure, f"{ylabel} before and after, {len(languages)} languages: {lower} got worse")
+        axes.set_xlabel(f"{ylabel}{scale.unit}")
+        figure.legend(handles=_bar_legend(names, bool(lost)), loc="outside upper left", ncols=3, frameon=False)
+        title = f"Languages: {ylabel}, {names[0]} and {names[1]}"
+        svg = to_svg(figure, f"{title}, {len(languages)} languages: {len(lost)} got worse")
+    rows = [(code, *pair, after[code] - before[code]) for code, pair in zip(languages, pairs, strict=True)]
+    return Figure(title, svg, ("language", *names, "change"), rows)
 
 
-def language_clouds(
-    before: np.ndarray,
-    after: np.ndarray,
-    languages: Sequence[str],
-    meanings: Sequence[Any] | None = None,
-    joined: int = 5,
-) -> str:
-    """Draw both vector spaces in two dimensions (t-SNE, cosine), each language with a colour and a shape of its own.
-
-    Args:
-        before: Sentence vectors before training, (N, dim).
-        after: Vectors of the same sentences after it, (N, dim).
-        languages: The language code of each sentence, N.
-        meanings: The same value for sentences that are translations of each other, N.
-        joined: For so many meanings, lines join the translations to their middle.
-
-    Returns:
-        An `<svg>` element to put into a page.
-
-    Raises:
-        InputError: The lengths differ, or there are fewer than four sentences.
-    """
-    sizes = {len(before), len(after), len(languages), len(languages if meanings is None else meanings)}
-    if len(sizes) > 1 or len(before) < 4:
-        raise InputError(f"language_clouds needs one vector and language per sentence, four or more; got {sizes}")
-    codes = sorted(set(languages))
-    with _drawing(6.4, 4.0) as figure:
-        for axes, name, vectors in zip(figure.subplots(1, 2), ("before", "after"), (before, after), strict=True):
-            points = _two_dimensions(vectors)
-            _draw_cloud(axes, points, np.asarray(languages), codes)
-            if meanings is not None:
-                _join(axes, points, np.asarray(meanings), joined)
-            axes.set_title(name, fontsize=13)
-        legend = axes.get_legend_handles_labels()
-        figure.legend(
-            *legend, loc="outside lower center", ncols=7, frameon=False, columnspacing=1, markerscale=2, fontsize=13
-        )
-        return _svg(figure, f"sentence vectors of {len(codes)} languages before and after, in two dimensions by t-SNE")
-
-
-@contextmanager
-def _drawing(width: float, height: float) -> Iterator[Any]:
-    with eval_extra():
-        import matplotlib
-        from matplotlib.figure import Figure
-    with matplotlib.rc_context(STYLE):  # read when a text is made, not when it is written
-        yield Figure(figsize=(width, height), layout="constrained")
-
-
-def _draw_bars(axes: Any, before: list[float], after: list[float], changes: list[float]) -> None:
-    rows = np.arange(len(changes))
-    colours = [WORSE if change < 0 else AFTER for change in changes]
-    axes.barh(rows - 0.2, 100 * np.array(before), height=0.36, color=BEFORE)
-    axes.barh(rows + 0.2, 100 * np.array(after), height=0.36, color=colours)
-    for row, (old, new, change) in enumerate(zip(before, after, changes, strict=True)):
-        sign = f"\N{MINUS SIGN}{-change:.1f} worse" if change < 0 else f"{'+' if change else ''}{change:.1f}"
-        axes.text(100 * old + 1, row - 0.2, f"{100 * old:.1f}", va="center", fontsize=9)
-        axes.text(100 * new + 1, row + 0.2, f"{100 * new:.1f} ({sign})", va="center", fontsize=9)
+def _draw_bars(axes: Any, pairs: Sequence[tuple[float, float]], scale: Scale) -> None:
+    values = np.array(pairs) * (100 if scale.percent else 1)  # (languages, 2)
+    lowest, highest = min(0.0, values.min()), max(values.max(), 1e-9)
+    right = (100.0 if scale.percent and highest > 50 else highest) * 1.0
+    rows = np.arange(len(values))
+    worse = [scale.worse(*pair) for pair in pairs]
+    axes.barh(rows - 0.2, values[:, 0], height=0.36, color=BEFORE)
+    axes.barh(rows + 0.2, values[:, 1], height=0.36, color=[WORSE if lost else AFTER for lost in worse])
+    for row, pair in enumerate(pairs):
+        moved = scale.show_change(*pair) + (" worse" if worse[row] else "")
+        for offset, value, text in zip(
+            (-0.2, 0.2), values[row], (scale.show(pair[0]), f"{scale.show(pair[1])} ({moved})"), strict=True
+        ):
+            axes.text(max(value, 0) + 0.01 * right, row + offset, text, va="center", fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlim(0, 132)  # room for the labels of full bars
-    axes.set_xticks(range(0, 101, 20))
+    axes.set_xlim(1.05 * lowest, 1.36 * right)  # room for the labels of full bars
+    axes.set_xticks([tick for tick in axes.get_xticks() if lowest <= tick <= right])
     axes.tick_params(length=0)
     axes.margins(y=0.02)
     for side in axes.spines.values():
         side.set_visible(False)
 
 
-def _bar_legend(with_worse: bool) -> list[Any]:
+def _bar_legend(names: tuple[str, str], with_worse: bool) -> list[Any]:
     from matplotlib.patches import Patch
 
-    entries = [(BEFORE, "before"), (AFTER, "after")] + ([(WORSE, "after, got worse")] if with_worse else [])
-    return [Patch(color=colour, label=label) for colour, label in entries]
+    entries = [(BEFORE, names[0]), (AFTER, names[1])] + ([(WORSE, f"{names[1]}, got worse")] if with_worse else [])
+    return [Patch(color=shade, label=label) for shade, label in entries]
 
 
-def _two_dimensions(vectors: np.ndarray) -> np.ndarray:
-    with eval_extra():
-        from sklearn.manifold import TSNE
-    perplexity = min(30.0, (len(vectors) - 1) / 3)
-    tsne = TSNE(init="pca", metric="cosine", perplexity=perplexity, random_state=0)
-    return tsne.fit_transform(np.asarray(vectors, dtype=np.float32))
+def language_dots(scores: Mapping[str, Mapping[str, float]], ylabel: str, scale: Scale | None = None) -> Figure:
+    """Draw a row per language with a mark for each model, the best mean on top: for one model, or for more than two.
+
+    Args:
+        scores: A score per language code, for each model.
+        ylabel: What the scores are.
+        scale: Unit and direction; fractions, higher being better, unless given.
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: There is no score.
+    """
+    scale = scale or Scale()
+    sign = -1 if scale.higher_is_better else 1
+    found = {code: [own[code] for own in scores.values() if code in own] for own in scores.values() for code in own}
+    if not found:
+        raise InputError("language_dots: there is no score to draw")
+    languages = sorted(found, key=lambda code: (sign * sum(found[code]) / len(found[code]), code))
+    with canvas(4.8, 1.0 + 0.25 * (len(languages) + len(scores))) as figure:
+        axes = figure.subplots()
+        for index, (model, own) in enumerate(scores.items()):
+            rows = [row for row, code in enumerate(languages) if code in own]
+            values = np.array([own[languages[row]] for row in rows]) * (100 if scale.percent else 1)
+            axes.scatter(values, rows, c=colour(index), marker=marker(index), s=30, label=model, zorder=2)
+        axes.set_yticks(range(len(languages)), languages)
+        axes.grid(color=GRID, zorder=0)
+        axes.tick_params(length=0)
+        axes.invert_yaxis()
+        axes.set_xlabel(f"{ylabel}{scale.unit}")
+        figure.legend(loc="outside upper left", ncols=1, frameon=False)
+        title = f"Languages: {ylabel}"
+        svg = to_svg(figure, f"{title}, {len(languages)} languages and {len(scores)} models")
+    rows = [(code, *(own.get(code) for own in scores.values())) for code in languages]
+    return Figure(title, svg, ("language", *scores), rows)
 
 
-def _draw_cloud(axes: Any, points: np.ndarray, languages: np.ndarray, codes: list[str]) -> None:
-    for index, code in enumerate(codes):
-        mine = points[languages == code]  # (sentences, 2)
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        axes.scatter(*mine.T, s=16, c=colour, marker=marker, alpha=0.75, linewidths=0, label=code, zorder=2)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for side in axes.spines.values():
-        side.set_color(FRAME)
+def convergence(histories: Mapping[str, Sequence[Epochs]], ylabel: str, scale: Scale | None = None) -> Figure:
+    """Draw loss and development score by epoch of fine-tuning, each model's mean over its seeds (figure 5).
+
+    Args:
+        histories: For each model and seed the epochs, each with `epoch`, `loss` and, where it was measured,
+            `dev_score`.
+        ylabel: What the development score is.
+        scale: Unit of the development score.
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: There is no epoch.
+    """
+    curves = {model: by_epoch(runs) for model, runs in histories.items() if any(map(len, runs))}
+    if not curves:
+        raise InputError("convergence: there is no epoch to draw")
+    scale = scale or Scale()
+    with canvas(4.8, 4.6) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        for index, (model, rows) in enumerate(curves.items()):
+            look = {"color": colour(index), "marker": marker(index), "markersize": 5, "linewidth": 1.5}
+            times = 100 if scale.percent else 1
+            upper.plot([row[0] for row in rows], [row[1] for row in rows], label=model, **look)
+            measured = [(row[0], times * row[2]) for row in rows if row[2] is not None]
+            if measured:
+                lower.plot(*zip(*measured, strict=True), **look)
+        upper.set_ylabel("training loss")
+        lower.set_ylabel(f"{ylabel}{scale.unit}")
+        lower.set_xlabel("epoch")
+        lower.xaxis.get_major_locator().set_params(integer=True)
+        for axes in (upper, lower):
+            axes.grid(color=GRID)
+            axes.tick_params(length=0)
+        figure.legend(loc="outside upper left", ncols=1, frameon=False)
+        svg = to_svg(figure, f"training loss and {ylabel} by epoch of {', '.join(curves)}")
+    rows = [(model, *row) for model, curve in curves.items() for row in curve]
+    note = "Mean over the seeds; the development score is measured in the language of fine-tuning."
+    return Figure("Fine-tuning, epoch by epoch", svg, ("model", "epoch", "loss", "dev score"), rows, note)
 
 
-def _join(axes: Any, points: np.ndarray, meanings: np.ndarray, joined: int) -> None:
-    for meaning in list(dict.fromkeys(meanings.tolist()))[:joined]:
-        translations = points[meanings == meaning]
-        middle = np.broadcast_to(translations.mean(axis=0), translations.shape)
-        lines = np.stack([middle, translations])  # (2 ends, lines, 2)
-        axes.plot(lines[..., 0], lines[..., 1], color=INK, alpha=0.45, linewidth=0.7, zorder=3)
+def by_epoch(runs: Sequence[Epochs]) -> list[tuple[float, float | None, float | None]]:
+    """Mean loss and development score of each epoch over the runs that reached it.
+
+    >>> by_epoch([[{"epoch": 1, "loss": 2.0, "dev_score": 0.5}], [{"epoch": 1, "loss": 1.0}]])
+    [(1.0, 1.5, 0.5)]
+    """
+    found: dict[float, dict[str, list[float]]] = {}
+    for run in runs:
+        for row in run:
+            epoch = found.setdefault(float(row["epoch"] or 0), {"loss": [], "dev_score": []})
+            for name, values in epoch.items():
+                values += [value] if (value := row.get(name)) is not None else []
+    means = {epoch: [float(np.mean(own)) if own else None for own in row.values()] for epoch, row in found.items()}
+    return [(epoch, *means[epoch]) for epoch in sorted(means)]  # pyright: ignore[reportReturnType]
 
 
-def _svg(figure: Any, title: str) -> str:
-    """Write the figure as an `<svg>` element whose ids no other SVG of the page has."""
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has the fonts
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    prefix = "x" + hashlib.sha256(svg.encode()).hexdigest()[:8]
-    svg = re.sub(r'((?:\bid="|href="#|url\(#))', rf"\g<1>{prefix}-", svg)
-    opening = f'<svg role="img" aria-labelledby="{prefix}-title"'
-    # A <style> inside an inline SVG would apply to the whole page.
-    svg = re.sub(r"<style.*?</style>", "", svg, count=1, flags=re.DOTALL)
-    named = svg.replace("<svg", f'{opening} style="stroke-linejoin: round"', 1)
-    return named.replace(">", f'>\n<title id="{prefix}-title">{escape(title)}</title>', 1).strip()
+def similarity_against_transfer(
+    similarity: Mapping[str, Mapping[str, float]],
+    transfer: Mapping[str, Mapping[str, float]],
+    xlabel: str,
+    ylabel: str,
+) -> Figure:
+    """Draw each language's alignment against what it scores in a task that was learnt in another language (figure 9).
+
+    Args:
+        similarity: For each model, how well sentences of a language are aligned, by language code.
+        transfer: For each model, the task's scores.
+        xlabel: What the first are.
+        ylabel: What the second are.
+
+    Returns:
+        The figure; its note holds Spearman's rank correlation over the languages, model by model.
+
+    Raises:
+        InputError: No model has three languages in common.
+    """
+    shared = {
+        model: sorted(own.keys() & transfer.get(model, {}).keys())
+        for model, own in similarity.items()
+        if len(own.keys() & transfer.get(model, {}).keys()) >= 3
+    }
+    if not shared:
+        raise InputError("similarity_against_transfer: no model has three languages in both")
+    rows = [
+        (model, code, similarity[model][code], transfer[model][code])
+        for model, codes in shared.items()
+        for code in codes
+    ]
+    with canvas(4.8, 4.2) as figure:
+        axes = figure.subplots()
+        for index, model in enumerate(shared):
+            points = np.array([row[2:] for row in rows if row[0] == model])  # (languages, 2)
+            axes.scatter(*points.T, c=colour(index), marker=marker(index), s=26, alpha=0.8, label=model, zorder=2)
+        for _, code, x, y in rows:
+            axes.annotate(code, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=8)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        axes.grid(color=GRID, zorder=0)
+        axes.tick_params(length=0)
+        figure.legend(loc="outside upper left", ncols=1, frameon=False)
+        title = f"{ylabel} against {xlabel}, by language"
+        svg = to_svg(figure, f"{title}, of {', '.join(shared)}")
+    found = [f"{model} {rank_correlation([row[2:] for row in rows if row[0] == model])}" for model in shared]
+    note = f"Spearman's correlation over the languages: {'; '.join(found)}. Languages alone, so a hint and no proof."
+    return Figure(title, svg, ("model", "language", xlabel, ylabel), rows, note)
+
+
+def rank_correlation(points: Sequence[Sequence[float]]) -> str:
+    """Spearman's correlation of points (N, 2), with their number.
+
+    >>> rank_correlation([(1, 2), (2, 3), (3, 5)])
+    '1.00 (3)'
+    """
+    return typographic(f"{spearman(*np.array(points, dtype=float).T):.2f} ({len(points)})")

@@ -1,87 +1,213 @@
-"""The report of a run: one page for people, the same in Markdown, and the numbers as JSON."""
+"""The report of an evaluation: one page for people, the same in Markdown, and the numbers as JSON."""
 
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xling_align.eval.extras import eval_extra
-from xling_align.eval.metrics.transfer import change_in_points
+from xling_align.eval.drawing import Figure
+from xling_align.eval.figures import task_figures
+from xling_align.eval.page import cell, render, write_texts
+from xling_align.eval.scale import Scale
 from xling_align.modeling_xling import InputError
 
-TEMPLATES = Path(__file__).parent / "templates"
-MINUS, ABSENT = "\N{MINUS SIGN}", "\N{EN DASH}"
+__all__ = ["cell", "to_plain", "write_report"]
 
 
 def write_report(
-    folder: str | os.PathLike[str],
-    report: Mapping[str, Any],
-    plots: Mapping[str, str],
-    names: Mapping[str, str] | None = None,
+    folder: str | os.PathLike[str], report: Mapping[str, Any], figures: Iterable[Figure] = (), name: str = "report"
 ) -> Path:
     """Write `report.json`, `report.md` and the self-contained page `report.html`.
 
     All three are rendered before the first is written, and each replaces its predecessor in one step, so that no
-    reader sees half a file.
+    reader sees half a file. The plots that the scores allow are drawn here: languages, convergence, confusion
+    matrices, similarity against transfer.
 
     Args:
         folder: Where to write; made if it does not exist.
-        report: `title`, `summary`, `command`, `versions` (by package), `seconds`, `stage_seconds` (by stage), `data`
-            and `model` (any names and values), and `retrieval` and `zero_shot`, each with `before` and `after`, each
-            with `mean` and `languages` (by code) between 0 and 1; `zero_shot` also with `source`, `gap` and
-            `worst_five`. Whatever else it holds goes to the JSON alone.
-        plots: SVG elements by caption, as `plots.py` draws them.
-        names: Language names by code, shown beside the codes.
+        report: `title`, `command`, `versions` (by package), `seconds`, `data` (any names and values), `source` (a
+            language code), `models` (each with `name` and any facts; the first is what the others are compared with)
+            and `tasks`; where wanted `summary`, `date` and `stage_seconds`. A task has `name`, `title`, `metric`,
+            `unit` (`%` for fractions that are shown in percent), `higher_is_better`, `results` by model, and where
+            wanted `split`, `seeds`, `note` and `tests` by model. A result has `score` (the mean over the languages
+            besides the source) and `languages` (a score by code), and where they are known `source`, `gap`,
+            `worst_five`, `runs`, `oracle`, `details`, `fine_tuning`; a test `difference` and `p`, `low`, `high` and
+            `languages`. Whatever else it holds goes to the JSON alone.
+        figures: Further plots, such as those of `projections.py`, which need vectors.
+        name: Of the three files, without suffix.
 
     Returns:
-        The path of `report.html`.
+        The path of the page.
 
     Raises:
-        InputError: The report lacks a part, jinja2 is missing, or the folder cannot be written.
+        InputError: The report lacks a part, jinja2 or matplotlib is missing, or the folder cannot be written.
     """
     plain = to_plain(report)
-    page = {"report": plain, "plots": plots, "rows": language_rows(plain, names or {}), "transfer": TRANSFER}
-    texts = {
-        "report.json": json.dumps(plain, indent=2, ensure_ascii=False) + "\n",
-        "report.md": _render("report.md.jinja", page),
-        "report.html": _render("report.html.jinja", page),
-    }
     try:
-        _write_all(Path(folder), texts)
-    except OSError as error:
-        raise InputError(f"cannot write a report to {str(folder)!r}: {error.strerror or error}") from error
-    return Path(folder) / "report.html"
+        page = _contents(plain, list(figures), name)
+        texts = {
+            f"{name}.json": json.dumps(plain, indent=2, ensure_ascii=False) + "\n",
+            f"{name}.md": render("report.md.jinja", page),
+            f"{name}.html": render("report.html.jinja", page),
+        }
+    except KeyError as error:
+        raise InputError(f"the report lacks {error}") from error
+    write_texts(Path(folder), texts)
+    return Path(folder) / f"{name}.html"
 
 
-TRANSFER = {
-    "source": "English (source)",
-    "mean": "Mean of the others",
-    "worst_five": "Mean of the worst five",
-    "gap": "Gap (English minus the others)",
-}
+def _contents(report: dict[str, Any], figures: list[Figure], name: str) -> dict[str, Any]:
+    """What the templates show."""
+    models = [model["name"] for model in report["models"]]
+    tasks = [TaskView(report, task, models) for task in report["tasks"]]
+    shared = {"summary": None, "date": None, "stage_seconds": None} | report
+    tested = any(p is not None for task in tasks for _, p in task.mean_row["others"])
+    return {"report": shared, "tasks": tasks, "models": models, "figures": figures, "tested": tested, "name": name}
 
 
-def language_rows(report: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """List `code`, `name` and, per task, the score before and after (None where it was not measured), by code."""
-    tasks = {task: _before_after(report, task) for task in ("retrieval", "zero_shot")}
-    codes = sorted({code for pair in tasks.values() for scores in pair for code in scores})
-    return [
-        {"code": code, "name": names.get(code, "")}
-        | {task: tuple(scores.get(code) for scores in pair) for task, pair in tasks.items()}
-        for code in codes
-    ]
+class TaskView:
+    """One task of a report, as its section shows it.
+
+    Args:
+        report: The whole report.
+        task: The task's part.
+        models: Names of all models; the first is what the others are compared with.
+    """
+
+    def __init__(self, report: Mapping[str, Any], task: Mapping[str, Any], models: Sequence[str]):
+        self.task, self.models, self.source = task, models, report["source"]
+        self.results: Mapping[str, Any] = task["results"]
+        self.tests: Mapping[str, Any] = task.get("tests") or {}
+        self.scale = Scale.of(task)
+        self.title, self.metric, self.note = task["title"], task["metric"], task.get("note")
+        self.anchor = f"task-{task['name']}"
+        self.seeds = _count(task.get("seeds"))
+        self.several = any(len(result.get("runs") or ()) > 1 for result in self.results.values())
+        self.has_transfer = any(result.get("source") is not None for result in self.results.values())
+        self.has_oracle = any(result.get("oracle") for result in self.results.values())
+        self.over = next((test["over"] for test in self.tests.values() if test.get("over")), "runs")
+        self.figures = task_figures(report, task)
+
+    @property
+    def setting(self) -> str:
+        """Which part of the data was scored, and how often."""
+        runs = f"{self.seeds} runs of each model" if self.several else "one run of each model"
+        split = self.task.get("split")
+        return f"Measured on {split}, {runs}." if split else f"{runs.capitalize()}."
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """`code`, `name`, and the scores of all models, by language."""
+        scores = [self._languages(model) for model in self.models]
+        codes = sorted({code for own in scores for code in own}, key=lambda code: (code != self.source, code))
+        names = language_names(codes)
+        return [
+            {"code": code, "name": names.get(code, "")}
+            | self._compared([own.get(code) for own in scores], self._language_ps(code))
+            for code in codes
+        ]
+
+    @property
+    def tested_languages(self) -> bool:
+        """Whether any language has a p-value."""
+        return any(p is not None for row in self.rows for _, p in row["others"])
+
+    @cached_property
+    def mean_row(self) -> dict[str, Any]:
+        """The means over the languages besides the source."""
+        return self._compared(
+            [self.results[model]["score"] if model in self.results else None for model in self.models],
+            [self.tests.get(model, {}).get("p") for model in self.models],
+        )
+
+    @cached_property
+    def model_rows(self) -> list[dict[str, Any]]:
+        """Source, mean, gap and the like of each model that has a result."""
+        keys = ("source", "score", "gap", "worst_five")
+        return [
+            {"model": model, "test": self._test(model), "deviation": _deviation(result.get("runs") or ())}
+            | {"oracle": (result.get("oracle") or {}).get("score")}
+            | {key: result.get(key) for key in keys}
+            for model, result in self._in_order()
+        ]
+
+    @cached_property
+    def lost(self) -> dict[str, list[str]]:
+        """By model after the first, the languages that got worse."""
+        first = self._languages(self.models[0])
+        return {
+            model: sorted(code for code in first if self.scale.worse(first[code], self._languages(model).get(code)))
+            for model, _ in self._in_order()
+            if model != self.models[0] and first
+        }
+
+    @cached_property
+    def gamed(self) -> dict[str, str]:
+        """By model, the change in the source language, where that got worse while the gap became narrower."""
+        found = {}
+        first = self.results.get(self.models[0], {})
+        for model in self.models[1:]:
+            own = self.results.get(model, {})
+            gaps = self.scale.change(first.get("gap"), own.get("gap"))
+            if self.scale.worse(first.get("source"), own.get("source")) and gaps is not None and gaps < 0:
+                found[model] = self.scale.show_change(first["source"], own["source"])
+        return found
+
+    def _in_order(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The results that there are, in the order of the models."""
+        return [(model, self.results[model]) for model in self.models if model in self.results]
+
+    def _languages(self, model: str) -> Mapping[str, float]:
+        return self.results[model]["languages"] if model in self.results else {}
+
+    def _language_ps(self, code: str) -> list[float | None]:
+        tests = [self.tests.get(model, {}).get("languages") or {} for model in self.models]
+        return [found.get(code, {}).get("p") for found in tests]
+
+    def _test(self, model: str) -> dict[str, Any] | None:
+        test = self.tests.get(model)
+        return {"low": None, "high": None} | dict(test) if test else None
+
+    @staticmethod
+    def _compared(scores: Sequence[float | None], ps: Sequence[float | None]) -> dict[str, Any]:
+        return {"scores": scores, "others": list(zip(scores, ps, strict=True))[1:]}
 
 
-def _before_after(report: Mapping[str, Any], task: str) -> list[dict[str, float]]:
+def _count(seeds: Any) -> int:
+    """A number of runs, given as such or by its seeds."""
+    return seeds if isinstance(seeds, int) else len(seeds or [0])
+
+
+def _deviation(runs: Sequence[Mapping[str, float]]) -> float | None:
+    """Sample standard deviation of the runs' scores."""
+    return float(np.std([run["score"] for run in runs], ddof=1)) if len(runs) > 1 else None
+
+
+def language_names(codes: Iterable[str]) -> dict[str, str]:
+    """English names of languages by code, where Babel is installed.
+
+    Args:
+        codes: Such as `de` or `sr-Latn`.
+
+    Returns:
+        The names of those that Babel knows.
+    """
     try:
-        return [report[task][moment]["languages"] for moment in ("before", "after")]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"the report lacks {task!r} with 'languages' in 'before' and in 'after'") from error
+        from babel import Locale, UnknownLocaleError
+    except ModuleNotFoundError:
+        return {}
+    names = {}
+    for code in codes:
+        try:
+            names[code] = Locale.parse(code, sep="-").get_display_name("en") or ""
+        except (ValueError, UnknownLocaleError):
+            continue
+    return names
 
 
 def to_plain(value: Any) -> Any:
@@ -99,116 +225,3 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def percent(score: float | None) -> str:
-    """Show a score between 0 and 1 in percent, with one decimal.
-
-    >>> percent(0.8731)
-    '87.3'
-    """
-    return ABSENT if score is None else f"{100 * score:.1f}".replace("-", MINUS)
-
-
-def change(before: float | None, after: float | None) -> str:
-    """Show a change in percentage points with its sign, an en dash where one of the two is missing.
-
-    >>> change(0.5, 0.625)
-    '+12.5'
-    """
-    if before is None or after is None:
-        return ABSENT
-    return f"{change_in_points(before, after):+.1f}".replace("-", MINUS).replace("+0.0", "0.0")
-
-
-def worse(before: float | None, after: float | None) -> bool:
-    """Tell whether a score fell by what a reader of the report can see."""
-    return before is not None and after is not None and change_in_points(before, after) < 0
-
-
-def gap_trend(before: float, after: float) -> str:
-    """Say in a word what became of the transfer gap.
-
-    >>> gap_trend(0.4, 0.3), gap_trend(0.3, 0.4), gap_trend(0.3, 0.3)
-    ('narrower', 'wider', 'the same')
-    """
-    points = change_in_points(before, after)
-    return "narrower" if points < 0 else "wider" if points > 0 else "the same"
-
-
-def value(item: Any) -> str:
-    """Show a value of no known kind: digits grouped, lists with commas, None as a dash.
-
-    >>> value(1234567), value(0.25), value([1, 2]), value(True)
-    ('1,234,567', '0.25', '1, 2', 'yes')
-    """
-    if item is None or isinstance(item, bool):
-        return {None: ABSENT, True: "yes", False: "no"}[item]
-    if isinstance(item, int | float):
-        return f"{item:,}" if abs(item) >= 1000 else str(item)
-    return ", ".join(value(part) for part in item) if isinstance(item, list) else str(item)
-
-
-def flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Walk nested mappings as (dotted name, value).
-
-    >>> list(flat({"train": {"pairs": 3}, "seed": 0}))
-    [('train.pairs', 3), ('seed', 0)]
-    """
-    for name, item in mapping.items():
-        if isinstance(item, Mapping):
-            yield from flat(item, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", item
-
-
-def duration(seconds: float | None) -> str:
-    """Show seconds as people say them.
-
-    >>> duration(9.64), duration(312.4), duration(7300)
-    ('9.6 s', '5 min 12 s', '2 h 1 min')
-    """
-    if seconds is None:
-        return ABSENT
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds) // 60
-    return f"{minutes} min {round(seconds) % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def cell(text: Any) -> str:
-    """Make a text safe inside a Markdown table cell."""
-    return " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-
-
-def _render(template: str, page: dict[str, Any]) -> str:
-    with eval_extra():
-        import jinja2
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=lambda name: name is not None and ".html" in name,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    filters = (percent, change, worse, gap_trend, value, flat, duration, cell)
-    environment.filters.update({function.__name__: function for function in filters})
-    try:
-        return environment.get_template(template).render(page)
-    except (jinja2.UndefinedError, TypeError) as error:
-        raise InputError(f"the report lacks a part that the page shows: {error}") from error
-
-
-def _write_all(folder: Path, texts: dict[str, str]) -> None:
-    waiting = {folder / f".{name}.{os.getpid()}.tmp": folder / name for name in texts}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, text in zip(waiting, texts.values(), strict=True):
-            path.write_text(text, encoding="utf-8", newline="\n")
-        for path, final in waiting.items():
-            path.replace(final)
-    finally:
-        for path in waiting:
-            with suppress(OSError):  # moved, or never written
-                path.unlink()

@@ -30,6 +30,11 @@ class AttentionFusion(nn.Module):
         self.residual = residual
         self.tau = tau or math.sqrt(hidden_size)
 
+    def weights(self, query: Tensor, context: Tensor) -> Tensor:
+        """How much each state attends to each context (eq. 4): (batch, words, contexts), 1 over the contexts."""
+        scores = query @ context.transpose(1, 2) / self.tau
+        return scores.float().softmax(-1).to(context.dtype)
+
     def forward(self, query: Tensor, context: Tensor) -> Tensor:
         """Fuse.
 
@@ -40,8 +45,7 @@ class AttentionFusion(nn.Module):
         Returns:
             The fused states (batch, words, dim).
         """
-        scores = query @ context.transpose(1, 2) / self.tau  # (batch, words, contexts), eq. 4
-        mixed = scores.float().softmax(-1).to(context.dtype) @ context  # (batch, words, dim), eq. 5
+        mixed = self.weights(query, context) @ context  # (batch, words, dim), eq. 5
         update = self.activation(self.dense(torch.cat([query, mixed], -1)))  # eq. 6
         return query + update if self.residual else update
 

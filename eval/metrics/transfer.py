@@ -36,15 +36,3 @@ def transfer_summary(scores: dict[str, float], source: str = "en") -> dict[str, 
         "gap": scores[source] - mean,
         "worst_five": sum(worst) / len(worst),
     }
-
-
-def change_in_points(before: float, after: float) -> float:
-    """Return the change of a score between 0 and 1 in percentage points, as a reader sees it.
-
-    That is the difference of the two percentages after rounding to the tenth that reports show, so that the columns
-    of a table add up. A language counts as worse where this is below zero, in plots and tables alike.
-
-    >>> change_in_points(0.5, 0.4731)
-    -2.7
-    """
-    return round(round(100 * after, 1) - round(100 * before, 1), 1) + 0.0  # no -0.0

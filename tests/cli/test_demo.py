@@ -48,7 +48,11 @@ def test_the_demo_goes_on_after_an_interruption_and_writes_all_it_promises(few_s
     assert report["seconds"] > 0
     assert report["seconds"] == pytest.approx(sum(report["stage_seconds"].values()), rel=1e-3)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 2 + 1 + 2 * 3  # bars, similarity against transfer, and two panels of each other
+    assert [[task["name"], list(task["results"])] for task in report["tasks"]] == [
+        ["retrieval", ["before", "after"]],
+        ["zero_shot", ["before", "after"]],
+    ]
     assert (tmp_path / "out" / "report.md").is_file()
     model = AutoModel.from_pretrained(tmp_path / "out" / "model", trust_remote_code=True)
     assert model.config.languages == ["en", *LANGUAGES]

@@ -7,7 +7,7 @@ from xling_align.eval import encoding, report
 from xling_align.eval.metrics import entities, retrieval, transfer
 from xling_align.eval.metrics.entities import entity_scores, entity_types
 from xling_align.eval.metrics.retrieval import retrieval_scores
-from xling_align.eval.metrics.transfer import change_in_points, transfer_summary
+from xling_align.eval.metrics.transfer import transfer_summary
 from xling_align.modeling_xling import InputError
 
 
@@ -89,11 +89,6 @@ def test_gap_is_source_minus_mean_and_worst_five_ignores_the_best():
 def test_transfer_needs_the_source_and_one_more(scores):
     with pytest.raises(InputError, match="'en'"):
         transfer_summary(scores)
-
-
-def test_change_adds_up_with_what_is_shown():
-    assert change_in_points(0.41351, 0.37549) == pytest.approx(37.5 - 41.4)
-    assert str(change_in_points(0.50003, 0.5)) == "0.0"
 
 
 def entities_of(tags):
