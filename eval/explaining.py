@@ -158,9 +158,10 @@ def unspaced(word: str) -> bool:
 
 
 def pieces(word: str, tokenizer: Any) -> list[str]:
-    """The stretches of a word that a tokenizer takes together; those that share a letter count as one."""
+    """The stretches of a word that a tokenizer takes together; vowel signs stay with their letter, as do its bytes."""
     offsets = tokenizer(word, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    starts = sorted({start for start, end in offsets if end > start} | {0})
+    marks = {place for place, letter in enumerate(word) if unicodedata.category(letter).startswith("M")}
+    starts = sorted({start for start, end in offsets if end > start} - marks | {0})
     spans = zip(starts, [*starts[1:], len(word)], strict=True)
     return [word[start:end] for start, end in spans]
 
