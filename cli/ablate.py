@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xling_align.cli.tasks import Setting
+    from xling_align.cli.subject import Setting
 
 TAKES_FLAGS = True  # those that it does not know are the training program's
 UNALIGNED, WHOLE = "unaligned", "all"
@@ -133,7 +133,7 @@ class Study:
 
     def setting(self, seed: int) -> "Setting":
         """How the tasks are run."""
-        from xling_align.cli.tasks import Setting
+        from xling_align.cli.subject import Setting
 
         args = self.args
         return Setting(self.data.data_dir, self.pairs.languages, args.dev, args.limit, args.train_limit, seed)

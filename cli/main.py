@@ -15,6 +15,7 @@ COMMANDS = {
     "tokenizer": "train a tokenizer on any scripts",
     "finetune": "fine-tune on one language's labels: xling finetune RECIPE.yaml --flag value",
     "ablate": "train and measure a recipe with parts of it taken out, and other recipes beside it",
+    "eval": "measure encoders side by side on all tasks that there are data for",
     "mine": "find translation pairs in two files of sentences that are not known to correspond",
     "score": "give translation pairs a cosine and a ratio margin by a frozen encoder",
     "info": "describe a model: encoder, languages, sizes, files",

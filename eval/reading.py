@@ -92,6 +92,8 @@ def columns(path: Path, names: tuple[str, ...], limit: int | None = None) -> lis
     """Read the named columns of a TSV file with a header, a list per column."""
     lines = numbered_lines(path)
     header = next(lines, (1, ""))[1].split("\t")
+    if header == [""]:
+        raise InputError(f"{path} is empty; it must hold a header that names {', '.join(names)}, and rows")
     for name in names:
         if name not in header:
             raise InputError(f"{path}, line 1: no column {name!r}; the header must name {', '.join(names)}")

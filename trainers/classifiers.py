@@ -1,8 +1,8 @@
 """What fine-tuning starts from: any base with a fresh classifier on it, and a vocabulary of what occurs."""
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def build_classifier(base: XLingAlignModel, labels: Sequence[str], words: bool) 
 @contextmanager
 def small_vocabulary(
     model: Classifier, rows: Sequence[dict], pad_token_id: int, pairs: TokenizedPairs | None = None
-) -> Iterator[None]:
+) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Train with the embeddings of only those tokens that occur, and put them back into the whole tables afterwards.
 
     Args:
@@ -102,7 +102,7 @@ def small_vocabulary(
         pairs: Tokenised pairs that are trained on as well; renumbered likewise.
 
     Yields:
-        Nothing.
+        A context in which the whole tables are back meanwhile, with what was learnt so far.
     """
     towers = model.xling.towers
     tables: list[Any] = [tower.get_input_embeddings() for tower in towers]
@@ -117,10 +117,24 @@ def small_vocabulary(
         rows_used = table.weight[used].detach()
         small = nn.Embedding.from_pretrained(rows_used, padding_idx=table.padding_idx)
         tower.set_input_embeddings(small.requires_grad_(table.weight.requires_grad))
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         for tower, table in zip(towers, tables, strict=True):
             with torch.no_grad():
                 table.weight[used] = tower.get_input_embeddings().weight.to(table.weight)
             tower.set_input_embeddings(table.to(model.device))
+
+    @contextmanager
+    def whole() -> Iterator[None]:
+        trained: list[Any] = [tower.get_input_embeddings() for tower in towers]
+        put_back()
+        try:
+            yield
+        finally:
+            for tower, table in zip(towers, trained, strict=True):
+                tower.set_input_embeddings(table)
+
+    try:
+        yield whole
+    finally:
+        put_back()

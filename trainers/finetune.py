@@ -13,7 +13,7 @@ without language token and fusion, so that both are measured through the same co
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from math import isfinite
@@ -36,7 +36,7 @@ from .fast_cpu import fast_on_cpu
 from .joint import JointTrainer
 from .programs import check_writable, log_to_screen
 from .seeds import run_seeds, seed_folder, summary
-from .selection import SELECTIONS, EpochSelection
+from .selection import SELECTIONS, EachEpoch, EpochSelection
 
 logger = logging.getLogger("xling_align")
 
@@ -102,6 +102,7 @@ def finetune(
     pooling: str = "cls",
     callbacks: list[TrainerCallback] | None = None,
     pairs: Iterable[dict] | None = None,
+    each_epoch: Callable[[Classifier], None] | None = None,
 ) -> FineTuned:
     """Fine-tune a classifier of texts, pairs or words.
 
@@ -116,6 +117,7 @@ def finetune(
         pooling: Where a plain encoder's sentence vector comes from, `cls` or `mean`.
         callbacks: As `Trainer`.
         pairs: Translation pairs, as `tokenize_pairs` takes them, that `alignment_weight` keeps near each other.
+        each_epoch: Called with the model as it is after every epoch, to measure it.
 
     Returns:
         The model and its history.
@@ -137,14 +139,18 @@ def finetune(
     pad_token_id = int(tokenizer.pad_token_id)  # pyright: ignore[reportArgumentType]
     collator = LabelledCollator(pad_token_id, model.config.max_position_embeddings)
     selection = EpochSelection(args.select, dev, labels, collator, args.per_device_eval_batch_size)
-    with small_vocabulary(model, [*train, *dev], pad_token_id, aligned) if not args.weight_decay else nullcontext():
+    small: Any = nullcontext(nullcontext)  # with weight decay, embeddings of tokens that do not occur change too
+    if not args.weight_decay:
+        small = small_vocabulary(model, [*train, *dev], pad_token_id, aligned)
+    with small as whole:
+        measuring = [EachEpoch(each_epoch, whole)] if each_epoch else []
         trainer = JointTrainer(
             model,
             args,
             data_collator=collator,
             train_dataset=train,
             processing_class=tokenizer,
-            callbacks=[*(callbacks or []), selection],
+            callbacks=[*(callbacks or []), selection, *measuring],
             pairs=aligned,
         )
         with fast_on_cpu(model, args):

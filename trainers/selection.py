@@ -1,6 +1,7 @@
 """Choose the weights of a fine-tuning: by score on dev rows of the source language, by averaging, or the last."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,27 @@ class EpochSelection(TrainerCallback):
 def trained_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Copies of the weights that are trained, by name."""
     return {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+class EachEpoch(TrainerCallback):
+    """Hands the model out after every epoch, as it will be when training is over.
+
+    Args:
+        measure: Called with the model.
+        whole: Gives a context in which the model has all of its embeddings.
+    """
+
+    def __init__(self, measure: Callable[[Any], None], whole: Callable[[], AbstractContextManager[None]]):
+        self.measure, self.whole = measure, whole
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        """Measure, without the wrapper that accelerate puts around `forward` for training."""
+        model = kwargs["model"]
+        wrapped = model.__dict__.pop("forward", None)
+        with self.whole():
+            self.measure(model)
+        if wrapped is not None:
+            model.forward = wrapped
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ def run(
         held_out: Part of `train` that scores the source language.
 
     Returns:
-        Macro-F1 per language as the main score; `macro_f1`, `accuracy` and `texts` as details.
+        Macro-F1 per language as the main score; `macro_f1`, `accuracy`, `texts` and `confusion` as details.
 
     Raises:
         InputError: Texts and labels do not match, a test label is unknown, or `train` is too small to split.
@@ -58,6 +58,33 @@ def run(
         metadata={"train_texts": len(targets), "labels": len(set(targets.tolist())), **limit_of(tests)},
         source=source,
     )
+
+
+def run_classifier(
+    classify: Callable[..., Sequence[str]], tests: Mapping[str, Labelled], source: str = "en"
+) -> TaskResult:
+    """Score a fine-tuned classifier of texts in every language.
+
+    Args:
+        classify: Called as `classify(texts, language=code)`, returns labels; a `PairClassifier` for one.
+        tests: Texts and labels per language.
+        source: The language that the classifier was fine-tuned in.
+
+    Returns:
+        As `run`.
+
+    Raises:
+        InputError: There are no tests, or texts and labels do not match in number.
+    """
+    if not tests:
+        raise InputError("classification needs test texts in one or more languages; got none")
+    details = {}
+    for language, (texts, gold) in tests.items():
+        if len(texts) != len(gold) or not len(texts):
+            raise InputError(f"classification, {language}: {len(texts)} texts for {len(gold)} labels")
+        details[language] = label_scores(np.asarray(gold), np.asarray(classify(texts, language=language)))
+    scores = {language: scores["macro_f1"] for language, scores in details.items()}
+    return TaskResult("classification", "macro_f1", scores, details, dict(limit_of(tests)), source)
 
 
 def _fit(vectors: np.ndarray, labels: np.ndarray) -> Any:
@@ -82,12 +109,33 @@ def _split(vectors: np.ndarray, labels: np.ndarray, held_out: float) -> list[Any
         raise InputError(f"cannot hold out {held_out:.0%} of {len(labels)} training texts: {error}") from error
 
 
-def label_scores(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Return macro-F1 over the labels that occur in the gold ones, accuracy, and the number of texts."""
+def label_scores(gold: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    """Return macro-F1 over the labels that occur in the gold ones, accuracy, the number of texts, and `confusion`."""
     with eval_extra():
         from sklearn.metrics import f1_score
     macro = f1_score(gold, predicted, labels=np.unique(gold), average="macro")
-    return {"macro_f1": float(macro), "accuracy": float(np.mean(gold == predicted)), "texts": len(gold)}
+    scores = {"macro_f1": float(macro), "accuracy": float(np.mean(gold == predicted)), "texts": len(gold)}
+    return {**scores, "confusion": confusion(gold, predicted)}
+
+
+def confusion(gold: Sequence[Any] | np.ndarray, predicted: Sequence[Any] | np.ndarray) -> dict[str, list]:
+    """Count how often each label was taken for each other one.
+
+    >>> confusion(["rain", "rain", "sun"], ["rain", "sun", "sun"])
+    {'labels': ['rain', 'sun'], 'counts': [[1, 1], [0, 1]]}
+
+    Args:
+        gold: The right labels.
+        predicted: The answers, in the same order.
+
+    Returns:
+        `labels` by alphabet, and `counts`, a row for each right label and a column for each answer.
+    """
+    with eval_extra():
+        from sklearn.metrics import confusion_matrix
+    labels = sorted({str(label) for side in (gold, predicted) for label in side})
+    counts = confusion_matrix([str(label) for label in gold], [str(label) for label in predicted], labels=labels)
+    return {"labels": labels, "counts": counts.tolist()}
 
 
 def _problem(train: Labelled, tests: Mapping[str, Labelled], source: str) -> str | None:

@@ -42,7 +42,7 @@ def run(
         source: The language that the others are compared with.
 
     Returns:
-        Macro-F1 per language as the main score; `macro_f1`, `accuracy` and `texts` as details.
+        Macro-F1 per language as the main score; `macro_f1`, `accuracy`, `texts` and `confusion` as details.
 
     Raises:
         InputError: A template lacks `{}`, labels have no name, or texts and labels do not match.

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from xling_align.eval.data_dir import Pairs, limit_of
+from xling_align.eval.tasks.classification import confusion
 from xling_align.eval.tasks.result import TaskResult
 from xling_align.modeling_xling import InputError
 
@@ -28,7 +30,7 @@ def score_pairs(
 
     Returns:
         Accuracy per language as the main score; `accuracy`, `majority` (what always answering the most frequent label
-        would score) and `pairs` as details.
+        would score), `pairs` and `confusion` as details.
 
     Raises:
         InputError: There are no tests, texts and labels do not match, or none of the classifier's labels is one of
@@ -45,7 +47,7 @@ def score_pairs(
     return TaskResult(task, "accuracy", scores, details, metadata, source)
 
 
-def _score(name: str, classify: Callable[..., Sequence[str]], pairs: Pairs, language: str | None) -> dict[str, float]:
+def _score(name: str, classify: Callable[..., Sequence[str]], pairs: Pairs, language: str | None) -> dict[str, Any]:
     first, second, labels = pairs
     if not len(first) == len(second) == len(labels) > 0:
         raise InputError(f"{name}: {len(first)}, {len(second)} texts for {len(labels)} labels")
@@ -57,4 +59,5 @@ def _score(name: str, classify: Callable[..., Sequence[str]], pairs: Pairs, lang
         raise InputError(f"{name}: the classifier answers {given}, the test has {known}")
     right = sum(answer == label for answer, label in zip(predicted, labels, strict=True))
     majority = Counter(labels).most_common(1)[0][1]
-    return {"accuracy": right / len(labels), "majority": majority / len(labels), "pairs": len(labels)}
+    scores = {"accuracy": right / len(labels), "majority": majority / len(labels), "pairs": len(labels)}
+    return {**scores, "confusion": confusion(labels, predicted)}

@@ -20,7 +20,7 @@ class TaskResult:
     task: str
     metric: str
     scores: dict[str, float]
-    details: dict[str, dict[str, float]] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     source: str = "en"
     lower_is_better: bool = False

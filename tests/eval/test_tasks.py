@@ -160,7 +160,8 @@ def test_paraphrase_scores_the_share_of_right_labels():
 
     result = paraphrase.run(same, ByLanguage(PAIRS, limit=4))
     assert result.scores == {"en": 1.0, "de": 0.0}
-    assert result.details["en"] == {"accuracy": 1.0, "majority": 0.75, "pairs": 4}
+    confusion = {"labels": ["0", "1"], "counts": [[1, 0], [0, 3]]}
+    assert result.details["en"] == {"accuracy": 1.0, "majority": 0.75, "pairs": 4, "confusion": confusion}
     assert result.summary()["gap"] == 1.0 and result.metadata == {"limit": 4}
 
 

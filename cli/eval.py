@@ -1,0 +1,378 @@
+"""`xling eval --model M [--model M2 ...]`: measure encoders on all tasks that there are data for, side by side.
+
+Each part, one model on the tasks of one training with one seed, leaves a file when it is done, named by all that it
+depends on: the model's weights, the data, the settings and the seed. A rerun goes on with the others, and what was
+measured under other settings is not taken for it.
+"""
+
+import argparse
+import hashlib
+import json
+import shlex
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xling_align.cli.ablate import kept, words
+
+if TYPE_CHECKING:
+    from xling_align.cli.subject import Data, Setting, Subject
+
+PACKAGES = ("xling-align", "torch", "transformers", "tokenizers", "numpy", "scikit-learn", "scipy", "seqeval")
+UNTRAINED = "untrained"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("--model", action="append", required=True, help="folder or Hub id; once for each model")
+    parser.add_argument("--names", type=words, help="what to call the models, by commas; by their folders otherwise")
+    parser.add_argument("--untrained", action="store_true", help="beside them the first one with random weights")
+    parser.add_argument("--tasks", type=words, help="by commas; all that have data unless given")
+    parser.add_argument("--data_dir", required=True, help="the tasks' data, a folder for each")
+    parser.add_argument("--output", required=True, help="folder for results, page and vectors; a rerun goes on here")
+    parser.add_argument("--languages", type=words, help="codes by commas, measured beside English; all unless given")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each task that fine-tunes (default 5)")
+    parser.add_argument("--limit", type=int, help="score the first so many rows of each language in slow tasks")
+    parser.add_argument("--train_limit", type=int, help="fine-tune on the first so many rows")
+    parser.add_argument("--dev", action="store_true", help="measure on dev sets, while settings are chosen")
+    parser.add_argument("--title", default="Evaluation", help="of the page")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Check what was asked for, measure what was not measured yet, and write results and page."""
+    from xling_align.cli.models import load_config, quiet
+    from xling_align.modeling_xling import InputError
+    from xling_align.trainers.align import check_writable
+    from xling_align.trainers.arguments import check_at_least
+
+    quiet()
+    check_at_least(1, seeds=args.seeds, limit=args.limit, train_limit=args.train_limit)
+    if args.names and len(args.names) != len(args.model):
+        raise InputError(f"--names gives {len(args.names)} names for {len(args.model)} models")
+    for model in args.model:
+        load_config(model)
+    evaluation = Evaluation(args)
+    check_writable(args.output)
+    report = evaluation.report()
+    path = Path(args.output) / "results.json"
+    write(path, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    print(f"\n{markdown(report)}\n{path}")
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file in one step, so that no reader sees half of it."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+class Evaluation:
+    """The parts of an evaluation, and the report that is made of them.
+
+    Args:
+        args: The command's flags.
+    """
+
+    def __init__(self, args: argparse.Namespace):
+        self.args, self.root = args, Path(args.output)
+        self.setting = setting_of(args, 0)
+        self.data = load_all(args.tasks or tasks_with_data(args.data_dir, args.dev), self.setting)
+        self.trained_on = {}
+        for training, tasks in self.jobs:
+            if training:
+                self.trained_on[training] = training_digest(training, self.setting, tasks, self.data)
+
+    @cached_property
+    def jobs(self) -> list[tuple[str | None, list[str]]]:
+        """Tasks that are run together: those of one training, and each of the others alone."""
+        from xling_align.cli.tasks import TASKS
+
+        jobs: dict[str, tuple[str | None, list[str]]] = {}
+        for task in self.data:
+            training = TASKS[task].training
+            jobs.setdefault(f"tuned {training}" if training else task, (training, []))[1].append(task)
+        return list(jobs.values())
+
+    def parts(self) -> Iterator[tuple[str | None, list[str], int]]:
+        """Training, tasks and seed of each part of one model."""
+        for training, tasks in self.jobs:
+            for seed in range(self.args.seeds if training else 1):
+                yield training, tasks, seed
+
+    @cached_property
+    def paths(self) -> dict[str, str]:
+        """The models by name."""
+        names = self.args.names or short_names(self.args.model)
+        paths = dict(zip(names, self.args.model, strict=True))
+        if self.args.untrained:
+            paths[UNTRAINED] = str(untrained(self.args.model[0], self.root / UNTRAINED))
+        return paths
+
+    def report(self) -> dict[str, Any]:
+        """Measure, and put all results together."""
+        from xling_align.cli.subject import Subject
+        from xling_align.eval.report import to_plain
+
+        (self.root / "parts").mkdir(exist_ok=True)
+        models, found, finished = [], {}, []
+        for name, path in self.paths.items():
+            subject = Subject(path, self.root / "vectors")
+            models.append(describe(name, subject))
+            for training, tasks, seed in self.parts():
+                part = self.part(name, subject, training, tasks, seed)
+                finished.append(part)
+                for task, result in part["results"].items():
+                    found.setdefault(task, {}).setdefault(name, []).append(result)
+        return to_plain(
+            {
+                "title": self.args.title,
+                "date": max(part["finished"] for part in finished),
+                "command": command(self.args),
+                "versions": {package: version(package) for package in PACKAGES},
+                "seconds": sum(part["seconds"] for part in finished),
+                "data": self.describe_data(),
+                "source": "en",
+                "models": models,
+                "tasks": [task_report(task, found[task], self.setting) for task in self.data],
+            }
+        )
+
+    def part(self, name: str, subject: "Subject", training: str | None, tasks: list[str], seed: int) -> dict[str, Any]:
+        """One part's results, measured or read."""
+        from xling_align.eval.summary import as_run
+
+        def measured() -> dict[str, Any]:
+            from xling_align.cli.tasks import results
+
+            print(f"{label} ...", flush=True)
+            start = time.perf_counter()
+            found = results(subject, {task: self.data[task] for task in tasks}, setting_of(self.args, seed))
+            seconds = time.perf_counter() - start
+            means = ", ".join(f"{task} {result.mean:.3f}" for task, result in found.items())
+            print(f"{label}: {means} ({seconds:.0f} s)", flush=True)
+            runs = {task: as_run(result, seed) for task, result in found.items()}
+            return {"results": runs, "seconds": seconds, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+
+        label = f"{name}, {', '.join(tasks)}" + (f", seed {seed}" if training else "")
+        depends = [version("xling-align"), subject.digest, self.trained_on.get(training or ""), seed]
+        depends += [[task, digest_of(self.data[task])] for task in tasks]
+        return kept(self.root / "parts" / f"{'-'.join(tasks)}-{seed}-{digest_of(depends)}.json", measured)
+
+    def describe_data(self) -> dict[str, Any]:
+        """Where the data are from, and how many rows each task has in each language."""
+        return {
+            "data_dir": self.args.data_dir,
+            "split": self.setting.split,
+            "limit": self.args.limit,
+            "train_limit": self.args.train_limit,
+            "rows": {
+                task: {code: len(rows[0]) for code, rows in data.tests.items()} for task, data in self.data.items()
+            },
+        }
+
+
+def setting_of(args: argparse.Namespace, seed: int) -> "Setting":
+    """How the tasks are run."""
+    from xling_align.cli.subject import Setting
+
+    return Setting(args.data_dir, args.languages, args.dev, args.limit, args.train_limit, seed, oracle=True)
+
+
+def tasks_with_data(data_dir: str, dev: bool) -> list[str]:
+    """The tasks whose folder is there; STS 2017 has nothing to choose settings on."""
+    from xling_align.cli.tasks import TASKS
+    from xling_align.modeling_xling import InputError
+
+    found = [name for name, task in TASKS.items() if (Path(data_dir) / task.folder).is_dir()]
+    if not found:
+        folders = ", ".join(dict.fromkeys(task.folder for task in TASKS.values()))
+        raise InputError(f"--data_dir {data_dir} has no task's data; it must hold one or more of {folders}")
+    return [name for name in found if not (dev and name == "sts17")]
+
+
+def load_all(tasks: list[str], setting: "Setting") -> dict[str, "Data"]:
+    """Read the data of all tasks, so that a mistake shows before hours of work.
+
+    Args:
+        tasks: Names.
+        setting: How they are run.
+
+    Returns:
+        Data by task.
+
+    Raises:
+        InputError: There is no such task, it has no data, or none in a language that was asked for.
+    """
+    from xling_align.cli.tasks import TASKS, load
+    from xling_align.modeling_xling import InputError, nearest
+
+    for task in tasks:
+        if task not in TASKS:
+            raise InputError(f"--tasks {task!r} is not one of {', '.join(TASKS)}{nearest(task, list(TASKS))}")
+        folder = Path(setting.data_dir) / TASKS[task].folder
+        if not folder.is_dir():
+            raise InputError(f"task {task!r} has no data: there is no folder {folder}; add it, or leave the task out")
+    data = {task: load(task, setting) for task in dict.fromkeys(tasks)}
+    for code in setting.languages or []:
+        if not any(code in name.split("-") for own in data.values() for name in own.tests):
+            raise InputError(f"language {code!r} has no data in {', '.join(data)}; leave it out of --languages")
+    for task, own in data.items():
+        if not set(own.tests) - {"en"}:
+            wanted = ", ".join(setting.languages or ["any"])
+            raise InputError(f"task {task!r} has no data in {wanted} besides English; leave it out of --tasks")
+        check_labels(task, own, getattr(own.more, "labels", ()))
+    return data
+
+
+def check_labels(task: str, data: "Data", learnt: Iterable[str]) -> None:
+    """Refuse test labels that are not among those that are learnt from, where there are any."""
+    from xling_align.modeling_xling import InputError, nearest
+
+    known = set(learnt)
+    for code, rows in data.tests.items() if known else ():
+        for number, label in enumerate(rows.labels, 1):
+            if label not in known:
+                labels = f"{', '.join(sorted(known))}{nearest(label, sorted(known))}"
+                raise InputError(
+                    f"task {task!r}, {code}, row {number}: label {label!r} is not one of the English training rows' "
+                    f"labels, {labels}"
+                )
+
+
+def training_digest(training: str, setting: "Setting", tasks: list[str], data: dict[str, "Data"]) -> str:
+    """What tells one training's rows and arguments from others; the tests' labels must be among its labels."""
+    from xling_align.cli.tuning import TRAININGS, training_rows
+
+    sides = training_rows(training, setting)
+    for task in tasks:
+        check_labels(task, data[task], [row["label"] for row in sides[0] if "label" in row])
+    return digest_of([sides, TRAININGS[training].arguments])
+
+
+def digest_of(value: Any) -> str:
+    """A name for plain data."""
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:20]
+
+
+def short_names(paths: list[str]) -> list[str]:
+    """The last parts of paths, as many as tell them apart.
+
+    >>> short_names(["outputs/a/model", "outputs/b/model", "user/base"])
+    ['a/model', 'b/model', 'user/base']
+    """
+    parts = [Path(path).parts for path in paths]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-count:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} {number}" for number, name in enumerate(names, 1)]
+
+
+def untrained(model: str, folder: Path) -> Path:
+    """Write a model with random weights and another's config and tokenizer, the same in every run."""
+    import torch
+    from transformers import AutoModel
+
+    from xling_align.cli.models import load_config
+    from xling_align.modeling_xling import load_tokenizer
+
+    if not folder.is_dir():
+        torch.manual_seed(0)
+        fresh = AutoModel.from_config(load_config(model))
+        partial = folder.with_suffix(".partial")
+        fresh.save_pretrained(partial)
+        load_tokenizer(model).save_pretrained(partial)
+        partial.rename(folder)
+    return folder
+
+
+def describe(name: str, subject: "Subject") -> dict[str, Any]:
+    """What a reader wants to know of a model."""
+    from xling_align.modeling_xling import XLingAlignModel
+
+    model: Any = subject.encoder.model
+    aligned = isinstance(model, XLingAlignModel)
+    encoder = model.config.encoder_config if aligned else model.config
+    return {
+        "name": name,
+        "path": subject.path,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "languages": subject.languages,
+        "encoder": f"{encoder.model_type}, {encoder.num_hidden_layers} layers x {encoder.hidden_size}",
+        "aligned": aligned,
+        "pooling": model.config.pooling if aligned else subject.encoder.pooling,
+        "digest": subject.digest,
+    }
+
+
+def command(args: argparse.Namespace) -> str:
+    """The command as it can be typed again."""
+    typed = ["xling", "eval"]
+    for name, value in vars(args).items():
+        if name == "model":
+            typed += [word for model in value for word in ("--model", model)]
+        elif value is True:
+            typed.append(f"--{name}")
+        elif value and name != "flags":
+            typed += [f"--{name}", ",".join(value) if isinstance(value, list) else str(value)]
+    return shlex.join(typed)
+
+
+def task_report(name: str, found: dict[str, list[dict]], setting: "Setting") -> dict[str, Any]:
+    """One task's results of all models, and their tests against the first.
+
+    Args:
+        name: The task.
+        found: Runs by model.
+        setting: How they were run.
+
+    Returns:
+        The task's part of `results.json`.
+    """
+    from xling_align.cli.tasks import TASKS
+    from xling_align.eval.summary import compared, merged
+
+    task = TASKS[name]
+    results = {model: merged(runs) for model, runs in found.items()}
+    first, run = next(iter(results.values())), next(iter(found.values()))[0]
+    return {
+        "name": name,
+        "title": task.title,
+        "metric": run["metric"],
+        "unit": task.unit,
+        "higher_is_better": not run["lower_is_better"],
+        "split": setting.split,
+        "dataset": task.dataset,
+        "seeds": len(first["runs"]),
+        "results": results,
+        "tests": {model: compared(result, first, run["source"]) for model, result in list(results.items())[1:]},
+    }
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """A short table: each task's mean over the languages besides English, and the gap where there is one."""
+    names = [model["name"] for model in report["models"]]
+    lines = [["task", "metric", *names], ["---", "---", *["---:"] * len(names)]]
+    for task in report["tasks"]:
+        lines.append([task["name"], task["metric"], *(cell_of(task, name) for name in names)])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return (
+        f"{table}\n\nMean over the languages besides English (English, and the gap to it); "
+        f"p of a paired test against {names[0]}.\n"
+    )
+
+
+def cell_of(task: dict[str, Any], name: str) -> str:
+    """One model's figures on a task."""
+    result, test = task["results"][name], task["tests"].get(name)
+    scale, digits = (100, 1) if task["unit"] == "%" else (1, 3)
+    text = f"{scale * result['score']:.{digits}f}"
+    if result["source"] is not None:
+        text += f" (en {scale * result['source']:.{digits}f}, gap {scale * result['gap']:.{digits}f})"
+    if test and test["p"] is not None:
+        text += f", p {'< 0.001' if test['p'] < 0.001 else format(test['p'], '.3f')} over {test['over']}"
+    return text

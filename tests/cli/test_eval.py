@@ -1,0 +1,303 @@
+"""`xling eval`: every task on a made-up data folder, going on after a kill, and nothing mixed up."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
+from xling_align.cli import eval as command
+from xling_align.cli.main import main
+from xling_align.cli.tasks import TASKS
+from xling_align.modeling_xling import XLingAlignModel
+
+ENGLISH = ["good morning", "red sun", "blue moon", "green day", "good night", "red moon", "blue sun", "green night"]
+GERMAN = ["guten morgen", "rot sonne", "blau mond", "grün tag", "guten nacht", "rot mond", "blau sonne", "grün nacht"]
+FRENCH = [
+    "bonjour",
+    "red bonjour",
+    "blue bonjour",
+    "bonjour day",
+    "bonjour night",
+    "bonjour moon",
+    "bonjour sun",
+    "bonjour",
+]
+TEXTS = {"en": ENGLISH, "de": GERMAN, "fr": FRENCH}
+LABELS = ["day", "night"]
+
+
+def task_files() -> dict[str, str]:
+    """Files of every task, three languages each."""
+    files = {}
+    for code, texts in TEXTS.items():
+        topics = [(text, LABELS[row % 2]) for row, text in enumerate(texts * 2)]
+        pairs = [(text, texts[(row + row % 2) % len(texts)], row % 2) for row, text in enumerate(texts)]
+        tagged = "\n\n".join(f"{text.split()[0]}\tB-PER\n{text.split()[-1]}\tO" for text in texts) + "\n"
+        dated = tagged.replace("O", "B-DATE", 1)
+        for split in ("train", "dev", "test"):
+            files[f"sib200/{code}/{split}.tsv"] = "index_id\tcategory\ttext\n" + "".join(
+                f"{row}\t{label}\t{text}\n" for row, (text, label) in enumerate(topics)
+            )
+            files[f"mldoc/{code}/{split}.tsv"] = "".join(f"{label}\t{text}\n" for text, label in topics)
+            files[f"pawsx/{code}/{split}.tsv"] = "id\tsentence1\tsentence2\tlabel\n" + "".join(
+                f"{row}\t{first}\t{second}\t{label}\n" for row, (first, second, label) in enumerate(pairs)
+            )
+            files[f"xnli/{code}/{split}.tsv"] = "premise\thypothesis\tlabel\n" + "".join(
+                f"{first}\t{first} {row}\t{LABELS[label]}\n" for row, (first, _, label) in enumerate(pairs)
+            )
+            files[f"stsb/{code}/{split}.tsv"] = "sentence1\tsentence2\tscore\n" + "".join(
+                f"{first}\t{second}\t{row / 2}\n" for row, (first, second, _) in enumerate(pairs)
+            )
+            files[f"ner/panx/{code}/{split}.conll"] = tagged
+            files[f"ner/masakhaner/{code}/{split}.conll"] = dated
+    files["xnli/en/train-mnli-subset.tsv"] = files["xnli/en/test.tsv"]
+    files["sts17/de-en.tsv"] = files["stsb/en/test.tsv"]
+    for code in ("de", "fr"):
+        own = TEXTS[code]
+        files[f"tatoeba/{code}-en.en"] = "\n".join(ENGLISH[:7]) + "\n"
+        files[f"tatoeba/{code}-en.{code}"] = "\n".join(own[:7]) + "\n"
+        files[f"lexicon/{code}-en.tsv"] = "".join(
+            f"{one.split()[0]}\t{other.split()[0]}\ttest\n" for one, other in zip(ENGLISH, own, strict=True)
+        )
+        for split in ("dev", "test"):
+            files[f"wordalign/{code}-en/{split}.en"] = "\n".join(ENGLISH) + "\n"
+            files[f"wordalign/{code}-en/{split}.{code}"] = "\n".join(own) + "\n"
+            files[f"wordalign/{code}-en/{split}.align"] = "0-0\n" * len(own)
+    return files
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A data folder with every task, an aligned model and a plain encoder."""
+    root = tmp_path_factory.mktemp("eval")
+    for name, text in task_files().items():
+        (root / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "data" / name).write_text(text, encoding="utf-8")
+    torch.manual_seed(7)
+    AutoModel.from_config(encoder_config("bert")).save_pretrained(root / "plain")
+    make_tokenizer().save_pretrained(root / "plain")
+    model = XLingAlignModel.from_encoder(str(root / "plain"), LANGUAGES[:2])  # French is unknown to it
+    model.save_pretrained(root / "ours", tokenizer=make_tokenizer())
+    return root
+
+
+def evaluate(root: Path, output: Path, *more: str) -> dict:
+    flags = ["--model", str(root / "plain"), "--data_dir", str(root / "data"), "--output", str(output), *more]
+    assert main(["eval", *flags]) == 0
+    return json.loads((output / "results.json").read_text(encoding="utf-8"))
+
+
+def task_of(report: dict, name: str) -> dict:
+    return next(task for task in report["tasks"] if task["name"] == name)
+
+
+@pytest.fixture(scope="module")
+def everything(root, tmp_path_factory) -> tuple[Path, dict]:
+    """All tasks on two models, two seeds."""
+    output = tmp_path_factory.mktemp("everything")
+    return output, evaluate(root, output, "--model", str(root / "ours"), "--seeds", "2", "--names", "plain,ours")
+
+
+def test_every_task_is_measured_in_every_language_that_it_has(everything):
+    report = everything[1]
+    assert [task["name"] for task in report["tasks"]] == list(TASKS)
+    for task in report["tasks"]:
+        for name in ("plain", "ours"):
+            result = task["results"][name]
+            apart = "" if task["name"] == "leakage" else "en"
+            others = {code: score for code, score in result["languages"].items() if code != apart}
+            assert others and result["score"] == pytest.approx(sum(others.values()) / len(others), abs=1e-5)
+            assert [run["seed"] for run in result["runs"]] == list(range(2 if TASKS[task["name"]].training else 1))
+            assert set(result["details"]) == set(result["languages"])
+    assert set(task_of(report, "sib200")["results"]["ours"]["languages"]) == {"en", "de", "fr"}
+    assert set(task_of(report, "tatoeba")["results"]["ours"]["languages"]) == {"de", "fr"}
+    assert report["models"][1]["languages"] == ["en", "de"]
+    assert report["data"]["rows"]["tatoeba"] == {"de": 7, "fr": 7}
+
+
+def test_the_oracle_is_never_below_the_choice_on_english_and_both_are_epochs_of_one_training(everything):
+    for name in ("sib200_tuned", "panx", "masakhaner", "pawsx", "pawsx_mixed", "xnli", "xnli_mixed"):
+        result = task_of(everything[1], name)["results"]["ours"]
+        assert len(result["fine_tuning"]) == 2 and "dev_score" in result["fine_tuning"][0][0]
+        for code, score in result["languages"].items():
+            assert result["oracle"]["languages"][code] >= score - 1e-6
+    assert task_of(everything[1], "sib200")["results"]["ours"]["oracle"] is None
+
+
+def test_entity_types_that_were_not_trained_on_are_left_out_and_said_so(everything):
+    metadata = task_of(everything[1], "masakhaner")["results"]["ours"]["metadata"]
+    assert metadata["types"] == ["PER"] and metadata["left_out_types"] == ["DATE"]
+
+
+def test_confusion_matrices_count_every_text_of_every_seed(everything):
+    for name, texts in (("sib200", 16), ("sib200_tuned", 32), ("label_names", 16), ("xnli", 16)):
+        confusion = task_of(everything[1], name)["results"]["plain"]["details"]["de"]["confusion"]
+        assert set(confusion["labels"]) <= set(LABELS)
+        assert sum(map(sum, confusion["counts"])) == texts
+
+
+def test_retrieval_agrees_with_an_independent_script(root, everything):
+    tokenizer, model = AutoTokenizer.from_pretrained(root / "plain"), AutoModel.from_pretrained(root / "plain").eval()
+
+    def vectors(texts):
+        batch = tokenizer(texts, padding=True, return_tensors="pt")
+        with torch.no_grad():
+            states = model(**batch).last_hidden_state * batch["attention_mask"][:, :, None]
+        return torch.nn.functional.normalize(states.sum(1) / batch["attention_mask"].sum(1, keepdim=True), dim=1)
+
+    cosine = vectors(ENGLISH[:7]) @ vectors(GERMAN[:7]).T
+    right = [(cosine.argmax(axis) == torch.arange(7)).float().mean().item() for axis in (0, 1)]
+    found = task_of(everything[1], "tatoeba")["results"]["plain"]["languages"]["de"]
+    assert found == pytest.approx(sum(right) / 2, abs=1e-5)
+
+
+def test_a_rerun_encodes_and_measures_nothing_again_and_writes_the_same(root, everything, capsys, monkeypatch):
+    output, report = everything
+    before = (output / "results.json").read_bytes()
+    monkeypatch.setattr(command.Evaluation, "part", _read_only(command.Evaluation.part))
+    more = ("--model", str(root / "ours"), "--seeds", "2", "--names", "plain,ours")
+    assert evaluate(root, output, *more) == report
+    assert (output / "results.json").read_bytes() == before
+    assert "..." not in capsys.readouterr().out
+
+
+def _read_only(part):
+    def read(self, *given):
+        files = set((self.root / "parts").iterdir())
+        found = part(self, *given)
+        assert set((self.root / "parts").iterdir()) == files
+        return found
+
+    return read
+
+
+def test_tasks_share_vectors(root, tmp_path):
+    evaluate(root, tmp_path, "--tasks", "sib200")
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "vectors").iterdir()}
+    evaluate(root, tmp_path, "--tasks", "label_names,leakage")
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "vectors").iterdir()}
+    assert files.items() <= after.items()
+    assert len(after) == len(files) + 2  # the descriptions of the labels, by two templates; no test text
+
+
+def test_changed_settings_data_and_weights_are_measured_anew(root, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    output = tmp_path / "out"
+
+    def parts():
+        return set((output / "parts").iterdir())
+
+    more = ("--tasks", "tatoeba,sib200_tuned", "--seeds", "1")
+    first = evaluate(copy, output, *more)
+    one = parts()
+    assert len(one) == 2
+    evaluate(copy, output, *more, "--train_limit", "8")
+    two = parts()
+    assert len(two - one) == 1  # of the fine-tuned task alone
+    (copy / "data/tatoeba/de-en.de").write_text("\n".join(reversed(GERMAN[:7])) + "\n", encoding="utf-8")
+    changed = evaluate(copy, output, *more)
+    assert len(parts() - two) == 1
+    scores = [task_of(report, "tatoeba")["results"]["plain"]["languages"] for report in (first, changed)]
+    assert scores[0]["fr"] == scores[1]["fr"]
+    torch.manual_seed(1)
+    AutoModel.from_config(encoder_config("bert")).save_pretrained(copy / "plain")
+    three = parts()
+    evaluate(copy, output, *more)
+    assert len(parts() - three) == 2
+
+
+def test_killed_and_started_again_it_ends_with_the_same_results(root, tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    more = ("--tasks", "tatoeba,sib200_tuned,pawsx", "--seeds", "2")
+    program = "from xling_align.cli.main import main; raise SystemExit(main())"
+    flags = ["--model", str(root / "plain"), "--data_dir", str(root / "data"), "--output", str(killed), *more]
+    process = subprocess.Popen([sys.executable, "-c", program, "eval", *flags], stdout=subprocess.DEVNULL)
+    while len(list((killed / "parts").glob("*.json"))) < 2:  # one seed of a fine-tuning is done
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "results.json").exists()
+    done = {path.name: path.read_bytes() for path in (killed / "parts").glob("*.json")}
+    assert len(done) < 5
+    reports = [evaluate(root, output, *more) for output in (killed, whole)]
+    assert all((killed / "parts" / name).read_bytes() == content for name, content in done.items())
+    assert reports[0]["tasks"] == reports[1]["tasks"]
+
+
+def test_an_untrained_encoder_stands_beside_and_is_the_same_in_every_run(root, tmp_path):
+    reports = [evaluate(root, tmp_path / run, "--untrained", "--tasks", "tatoeba") for run in ("a", "b")]
+    assert [model["name"] for model in reports[0]["models"]] == ["plain", "untrained"]
+    assert reports[0]["models"][0]["digest"] != reports[0]["models"][1]["digest"]
+    assert reports[0]["tasks"] == reports[1]["tasks"]
+
+
+def test_development_sets_are_measured_in_the_place_of_tests(root, tmp_path):
+    report = evaluate(root, tmp_path, "--dev", "--seeds", "1", "--tasks", "tatoeba,mining,wordalign,panx,xnli")
+    assert {task["split"] for task in report["tasks"]} == {"dev"}
+    assert task_of(report, "tatoeba")["results"]["plain"]["details"]["de"]["sentences"] == 8  # XNLI's
+
+
+def test_languages_are_chosen_beside_english(root, tmp_path):
+    report = evaluate(root, tmp_path, "--languages", "de", "--tasks", "sib200,sts17,tatoeba")
+    assert [list(task["results"]["plain"]["languages"]) for task in report["tasks"]] == [
+        ["de", "en"],
+        ["de-en"],
+        ["de"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "says"),
+    [
+        (None, ["--tasks", "tatoba"], "did you mean 'tatoeba'"),
+        ("rm tatoeba", ["--tasks", "tatoeba"], "task 'tatoeba' has no data"),
+        (None, ["--languages", "xx"], "language 'xx' has no data"),
+        (None, ["--languages", "fr", "--tasks", "sts17"], "has no data in"),
+        ("sib200/de/test.tsv", ["--tasks", "sib200"], "is empty"),
+        ("ner/panx/de/test.conll", ["--tasks", "panx"], "is empty"),
+        ("index_id\tcategory\ttext\n1\tnoon\tgut\n sib200/de/test.tsv", ["--tasks", "sib200"], "label 'noon'"),
+        ("index_id\tcategory\ttext\n1\tnoon\tgut\n sib200/de/test.tsv", ["--tasks", "sib200_tuned"], "label 'noon'"),
+        ("premise\thypothesis\tlabel\na\tb\tnoon\n xnli/de/test.tsv", ["--tasks", "xnli"], "label 'noon'"),
+        ("guten\tB-PER\nmorgen\n ner/panx/de/test.conll", ["--tasks", "panx"], "line 2"),
+        (None, ["--model", "no/such"], "neither a model folder"),
+        (None, ["--names", "a,b"], "2 names for 1 models"),
+        (None, ["--seeds", "0"], "seeds"),
+        (None, ["--data_dir", "/nowhere"], "has no task's data"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(root, tmp_path, capsys, change, flags, says):
+    data = tmp_path / "data"
+    shutil.copytree(root / "data", data)
+    if change and change.startswith("rm "):
+        shutil.rmtree(data / change[3:])
+    elif change:
+        text, _, name = change.rpartition(" ")
+        (data / name).write_text(text)
+    words = ["eval", "--model", str(root / "plain"), "--data_dir", str(data), "--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, *flags])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_stored_vectors_are_those_of_the_encoder(root, tmp_path):
+    from xling_align.cli.subject import Subject
+
+    bare, stored = Subject(str(root / "ours")), Subject(str(root / "ours"), tmp_path)
+    for _ in range(2):
+        for code in ("de", "fr", None):  # French is read as the unknown language
+            np.testing.assert_array_equal(stored.encode(GERMAN, language=code), bare.encode(GERMAN, language=code))
+    assert len(list(tmp_path.iterdir())) == 2
