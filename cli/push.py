@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--private", action="store_true", help="a new repository that only you can see")
     parser.add_argument("--revision", help="branch to write; made if it is not there; main unless given")
     parser.add_argument("--message", default="Model saved by xling-align", help="commit message")
-    parser.add_argument("--report", help="report.json whose results go into the card")
+    parser.add_argument("--report", help="results.json of xling eval, or report.json, for the card")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -191,7 +191,7 @@ def refresh_card(folder: Path, config: Any, repo_id: str, report: dict[str, Any]
         if MARK not in text and not is_plain_card(text, config):
             print(f"{path} is not one that xling-align wrote, so it stays, without the results of the report")
             return
-    write_card(folder, config, repo_id.split("/")[-1], repo_id=repo_id, **facts_of(report or {}))
+    write_card(folder, config, repo_id.split("/")[-1], repo_id=repo_id, **facts_of(report or {}, folder))
 
 
 def is_plain_card(text: str, config: Any) -> bool:

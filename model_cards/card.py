@@ -14,7 +14,16 @@ from huggingface_hub import ModelCard, ModelCardData
 from xling_align.eval.report import cell, to_plain
 from xling_align.modeling_xling import XLingAlignConfig
 
-from .results import HUB_ID, Result, attempt, eval_result_files, eval_results, left_out, read_results
+from .results import (
+    HUB_ID,
+    Result,
+    attempt,
+    eval_result_files,
+    eval_results,
+    evaluation_results,
+    left_out,
+    read_results,
+)
 from .sources import CORPORA, PAPERS, training, wrapping
 
 TEMPLATE = Path(__file__).parent / "templates" / "card.md.jinja"
@@ -195,18 +204,21 @@ def build_card(
 DEMO_TRAINING = {"losses": ["inter"], "inter_loss": "infonce", "share_subwords": True}
 
 
-def facts_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What a `report.json` tells a card.
+def facts_of(report: Mapping[str, Any], folder: Path | None = None) -> dict[str, Any]:
+    """What a report tells a card.
 
     Args:
         report: `results`, `training_data`, `recipe`, `licence`, `base_model` and `unknown_language` as `build_card`
-            takes them, whichever are there; or the demo's report.
+            takes them, whichever are there; the `results.json` of `xling eval`; or the demo's report.
+        folder: The model's, to find it among those of an evaluation.
 
     Returns:
         Arguments of `build_card`.
     """
     names = ("results", "training_data", "recipe", "licence", "base_model", "unknown_language")
     facts = {name: report[name] for name in names if report.get(name)}
+    if "results" not in facts and "tasks" in report:
+        facts["results"] = attempt("results", lambda: evaluation_results(report, folder), [])
     if "results" not in facts and "zero_shot" in report:
         try:
             after = {task: report[task]["after"] for task in ("retrieval", "zero_shot")}

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_yaml
@@ -25,9 +26,15 @@ TASK_TYPES = {
     "panx": "token-classification",
     "masakhaner": "token-classification",
     "sib200": "text-classification",
+    "sib200_tuned": "text-classification",
+    "label_names": "zero-shot-classification",
+    "mldoc": "text-classification",
+    "mining": "sentence-similarity",
     "zero_shot": "text-classification",
     "pawsx": "text-classification",
+    "pawsx_mixed": "text-classification",
     "xnli": "text-classification",
+    "xnli_mixed": "text-classification",
 }
 
 
@@ -110,6 +117,47 @@ def read_results(results: Iterable[Mapping[str, Any] | Result]) -> list[Result]:
         else:
             left_out(f"result {number} ({task})", "no score is a number")
     return good
+
+
+def evaluation_results(report: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]]:
+    """One model's results out of an evaluation's, for `read_results`.
+
+    Measures that are no percentage, or of which less is better, stay out of the card. A data set is named by its Hub
+    id only where all of its test was scored.
+
+    Args:
+        report: `results.json` of `xling eval`.
+        folder: The model's. Of several models the one that lay there is taken, of one it is that.
+
+    Returns:
+        The results, in %.
+
+    Raises:
+        LookupError: None of the models is the one.
+    """
+    models = report["models"]
+    same = [model for model in models if folder and Path(model["path"]).resolve() == folder.resolve()]
+    if not same and len(models) > 1:
+        raise LookupError(f"none of {', '.join(model['name'] for model in models)} was measured in {folder}")
+    name, found = (same or models)[0]["name"], []
+    for task in report["tasks"]:
+        result = task["results"].get(name)
+        if result is None or task["unit"] != "%" or not task["higher_is_better"]:
+            continue
+        limit = result["metadata"].get("limit")
+        whole = task["split"] == "test" and not limit
+        found.append(
+            {
+                "task": task["name"],
+                "metric": task["metric"],
+                "scores": {code: 100 * score for code, score in result["languages"].items()},
+                "source": report["source"],
+                "dataset": task["dataset"] if whole else None,
+                "revision": task.get("revision") if whole else None,
+                "split": task["split"] + (f", first {limit} rows" if limit else ""),
+            }
+        )
+    return found
 
 
 def eval_results(results: Iterable[Result]) -> list[EvalResult]:

@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from transformers import AutoModel, AutoTokenizer
 
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.cli import eval as command
 from xling_align.cli.main import main
+from xling_align.cli.models import load_config
 from xling_align.cli.tasks import TASKS
+from xling_align.model_cards.card import facts_of, write_card
 from xling_align.modeling_xling import XLingAlignModel
 
 ENGLISH = ["good morning", "red sun", "blue moon", "green day", "good night", "red moon", "blue sun", "green night"]
@@ -131,6 +134,35 @@ def test_the_oracle_is_never_below_the_choice_on_english_and_both_are_epochs_of_
         for code, score in result["languages"].items():
             assert result["oracle"]["languages"][code] >= score - 1e-6
     assert task_of(everything[1], "sib200")["results"]["ours"]["oracle"] is None
+
+
+def test_the_card_shows_the_results_of_the_model_that_is_pushed(root, everything, tmp_path):
+    output, report = everything
+    shutil.copytree(root / "ours", tmp_path / "elsewhere")
+    facts = facts_of(report, root / "ours")
+    assert write_card(tmp_path, load_config(str(root / "ours")), "ours", **facts)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    index = yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"]  # refuses any object of Python's
+    values = {
+        (result["dataset"]["type"], result["dataset"].get("config"), metric["type"]): metric["value"]
+        for result in index
+        for metric in result["metrics"]
+    }
+    scores = task_of(report, "xnli")["results"]["ours"]["languages"]
+    assert values["facebook/xnli", "de", "accuracy"] == round(100 * scores["de"], 2)
+    assert values["facebook/xnli", None, "transfer_gap"] == pytest.approx(
+        100 * task_of(report, "xnli")["results"]["ours"]["gap"], abs=0.01
+    )
+    assert not any(dataset in ("leakage", "pair_similarity") for dataset, _, _ in values)
+    files = {path.stem for path in (tmp_path / ".eval_results").iterdir()}
+    assert {"facebook--xnli", "Davlan--sib200", "mteb--tatoeba-bitext-mining"} <= files
+    assert facts_of(report, tmp_path / "elsewhere")["results"] == []  # another model than those measured
+
+
+def test_scores_of_a_part_of_a_test_are_not_given_out_for_the_whole(root, tmp_path):
+    report = evaluate(root, tmp_path, "--tasks", "stsb", "--limit", "5")
+    result = facts_of(report, root / "plain")["results"][0]
+    assert result["dataset"] is None and result["split"] == "test, first 5 rows"
 
 
 def test_entity_types_that_were_not_trained_on_are_left_out_and_said_so(everything):
