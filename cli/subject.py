@@ -56,13 +56,10 @@ class Subject:
 
     @cached_property
     def encoder(self) -> "TextEncoder":
-        """The model ready to encode, in bf16 where the machine is fast at it."""
+        """The model ready to encode."""
         from xling_align.cli.models import text_encoder
-        from xling_align.trainers.arguments import has_fast_bf16
 
-        encoder = text_encoder(self.path)
-        encoder.bf16 = has_fast_bf16()
-        return encoder
+        return text_encoder(self.path)
 
     @cached_property
     def digest(self) -> str:

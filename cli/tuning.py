@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from xling_align.cli.subject import Data, Setting, Subject
 from xling_align.eval import data_dir
+from xling_align.eval.encoding import has_fast_bf16
 from xling_align.eval.predicting import PairClassifier, Tagger
 from xling_align.eval.tasks import classification, ner, nli, paraphrase
 from xling_align.eval.tasks.result import TaskResult
 from xling_align.modeling_xling import load_tokenizer
-from xling_align.trainers.arguments import has_fast_bf16
 from xling_align.trainers.finetune import Classifier, FineTuneArguments, finetune
 
 Run = Callable[[Classifier], TaskResult]
