@@ -34,7 +34,7 @@ def use_local_sentences(task: Any, data: dict[str, Any]) -> None:
 
 def mteb_scores(model: str, data: dict[str, Any]) -> dict[str, dict[str, float]]:
     """What mteb makes of a model: its scores by language code."""
-    import mteb
+    import mteb  # pyright: ignore[reportMissingImports]  # an extra
     from sentence_transformers import SentenceTransformer
 
     task = mteb.get_task("Tatoeba", hf_subsets=[f"{LANGUAGES[code]}-eng" for code in data])
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def compare(given: argparse.Namespace) -> None:
     """Measure by both, and print a table."""
-    import mteb
+    import mteb  # pyright: ignore[reportMissingImports]  # an extra
 
     from xling_align.eval.data_dir import tatoeba
 

@@ -6,11 +6,10 @@ measured under other settings is not taken for it.
 """
 
 import argparse
-import hashlib
 import json
 import shlex
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from xling_align.cli.ablate import kept, words
 
 if TYPE_CHECKING:
-    from xling_align.cli.subject import Data, Setting, Subject
+    from xling_align.cli.subject import Setting, Subject
 
 PACKAGES = ("xling-align", "torch", "transformers", "tokenizers", "numpy", "scikit-learn", "scipy", "seqeval")
 UNTRAINED = "untrained"
@@ -32,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--names", type=words, help="what to call the models, by commas; by their folders otherwise")
     parser.add_argument("--untrained", action="store_true", help="beside them the first one with random weights")
     parser.add_argument("--tasks", type=words, help="by commas; all that have data unless given")
-    parser.add_argument("--data_dir", required=True, help="the tasks' data, a folder for each")
+    parser.add_argument("--data_dir", help="the tasks' data, a folder for each; from the Hub unless given")
     parser.add_argument("--output", required=True, help="folder for results, page and vectors; a rerun goes on here")
     parser.add_argument("--languages", type=words, help="codes by commas, measured beside English; all unless given")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each task that fine-tunes (default 5)")
@@ -55,8 +54,8 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--names gives {len(args.names)} names for {len(args.model)} models")
     for model in args.model:
         load_config(model)
-    evaluation = Evaluation(args)
     check_writable(args.output)
+    evaluation = Evaluation(args)
     report = evaluation.report()
     path = Path(args.output) / "results.json"
     write(path, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
@@ -78,13 +77,23 @@ class Evaluation:
     """
 
     def __init__(self, args: argparse.Namespace):
+        from xling_align.cli.eval_data import fetched, load_all, tasks_with_data, training_digest
+
         self.args, self.root = args, Path(args.output)
-        self.setting = setting_of(args, 0)
-        self.data = load_all(args.tasks or tasks_with_data(args.data_dir, args.dev), self.setting)
+        self.data_dir = args.data_dir or fetched(args.tasks, self.root / "data", args.languages)
+        self.setting = self.setting_of(0)
+        self.data = load_all(args.tasks or tasks_with_data(self.data_dir, args.dev), self.setting)
         self.trained_on = {}
         for training, tasks in self.jobs:
             if training:
                 self.trained_on[training] = training_digest(training, self.setting, tasks, self.data)
+
+    def setting_of(self, seed: int) -> "Setting":
+        """How the tasks are run."""
+        from xling_align.cli.subject import Setting
+
+        args = self.args
+        return Setting(self.data_dir, args.languages, args.dev, args.limit, args.train_limit, seed, oracle=True)
 
     @cached_property
     def jobs(self) -> list[tuple[str | None, list[str]]]:
@@ -137,12 +146,13 @@ class Evaluation:
                 "data": self.describe_data(),
                 "source": "en",
                 "models": models,
-                "tasks": [task_report(task, found[task], self.setting) for task in self.data],
+                "tasks": [task_report(task, found[task], self.setting, self.revision(task)) for task in self.data],
             }
         )
 
     def part(self, name: str, subject: "Subject", training: str | None, tasks: list[str], seed: int) -> dict[str, Any]:
         """One part's results, measured or read."""
+        from xling_align.cli.eval_data import digest_of
         from xling_align.eval.summary import as_run
 
         def measured() -> dict[str, Any]:
@@ -150,7 +160,7 @@ class Evaluation:
 
             print(f"{label} ...", flush=True)
             start = time.perf_counter()
-            found = results(subject, {task: self.data[task] for task in tasks}, setting_of(self.args, seed))
+            found = results(subject, {task: self.data[task] for task in tasks}, self.setting_of(seed))
             seconds = time.perf_counter() - start
             means = ", ".join(f"{task} {result.mean:.3f}" for task, result in found.items())
             print(f"{label}: {means} ({seconds:.0f} s)", flush=True)
@@ -162,10 +172,19 @@ class Evaluation:
         depends += [[task, digest_of(self.data[task])] for task in tasks]
         return kept(self.root / "parts" / f"{'-'.join(tasks)}-{seed}-{digest_of(depends)}.json", measured)
 
+    def revision(self, task: str) -> str | None:
+        """Commit of a task's data on the Hub, where they are from there."""
+        from xling_align.cli.eval_data import hub_sources
+
+        return None if self.args.data_dir else hub_sources([task])[task].partition("@")[2]
+
     def describe_data(self) -> dict[str, Any]:
         """Where the data are from, and how many rows each task has in each language."""
+        from xling_align.cli.eval_data import hub_sources
+
         return {
-            "data_dir": self.args.data_dir,
+            "data_dir": self.data_dir,
+            "hub": {} if self.args.data_dir else hub_sources(list(self.data)),
             "split": self.setting.split,
             "limit": self.args.limit,
             "train_limit": self.args.train_limit,
@@ -173,89 +192,6 @@ class Evaluation:
                 task: {code: len(rows[0]) for code, rows in data.tests.items()} for task, data in self.data.items()
             },
         }
-
-
-def setting_of(args: argparse.Namespace, seed: int) -> "Setting":
-    """How the tasks are run."""
-    from xling_align.cli.subject import Setting
-
-    return Setting(args.data_dir, args.languages, args.dev, args.limit, args.train_limit, seed, oracle=True)
-
-
-def tasks_with_data(data_dir: str, dev: bool) -> list[str]:
-    """The tasks whose folder is there; STS 2017 has nothing to choose settings on."""
-    from xling_align.cli.tasks import TASKS
-    from xling_align.modeling_xling import InputError
-
-    found = [name for name, task in TASKS.items() if (Path(data_dir) / task.folder).is_dir()]
-    if not found:
-        folders = ", ".join(dict.fromkeys(task.folder for task in TASKS.values()))
-        raise InputError(f"--data_dir {data_dir} has no task's data; it must hold one or more of {folders}")
-    return [name for name in found if not (dev and name == "sts17")]
-
-
-def load_all(tasks: list[str], setting: "Setting") -> dict[str, "Data"]:
-    """Read the data of all tasks, so that a mistake shows before hours of work.
-
-    Args:
-        tasks: Names.
-        setting: How they are run.
-
-    Returns:
-        Data by task.
-
-    Raises:
-        InputError: There is no such task, it has no data, or none in a language that was asked for.
-    """
-    from xling_align.cli.tasks import TASKS, load
-    from xling_align.modeling_xling import InputError, nearest
-
-    for task in tasks:
-        if task not in TASKS:
-            raise InputError(f"--tasks {task!r} is not one of {', '.join(TASKS)}{nearest(task, list(TASKS))}")
-        folder = Path(setting.data_dir) / TASKS[task].folder
-        if not folder.is_dir():
-            raise InputError(f"task {task!r} has no data: there is no folder {folder}; add it, or leave the task out")
-    data = {task: load(task, setting) for task in dict.fromkeys(tasks)}
-    for code in setting.languages or []:
-        if not any(code in name.split("-") for own in data.values() for name in own.tests):
-            raise InputError(f"language {code!r} has no data in {', '.join(data)}; leave it out of --languages")
-    for task, own in data.items():
-        if not set(own.tests) - {"en"}:
-            wanted = ", ".join(setting.languages or ["any"])
-            raise InputError(f"task {task!r} has no data in {wanted} besides English; leave it out of --tasks")
-        check_labels(task, own, getattr(own.more, "labels", ()))
-    return data
-
-
-def check_labels(task: str, data: "Data", learnt: Iterable[str]) -> None:
-    """Refuse test labels that are not among those that are learnt from, where there are any."""
-    from xling_align.modeling_xling import InputError, nearest
-
-    known = set(learnt)
-    for code, rows in data.tests.items() if known else ():
-        for number, label in enumerate(rows.labels, 1):
-            if label not in known:
-                labels = f"{', '.join(sorted(known))}{nearest(label, sorted(known))}"
-                raise InputError(
-                    f"task {task!r}, {code}, row {number}: label {label!r} is not one of the English training rows' "
-                    f"labels, {labels}"
-                )
-
-
-def training_digest(training: str, setting: "Setting", tasks: list[str], data: dict[str, "Data"]) -> str:
-    """What tells one training's rows and arguments from others; the tests' labels must be among its labels."""
-    from xling_align.cli.tuning import TRAININGS, training_rows
-
-    sides = training_rows(training, setting)
-    for task in tasks:
-        check_labels(task, data[task], [row["label"] for row in sides[0] if "label" in row])
-    return digest_of([sides, TRAININGS[training].arguments])
-
-
-def digest_of(value: Any) -> str:
-    """A name for plain data."""
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:20]
 
 
 def short_names(paths: list[str]) -> list[str]:
@@ -322,13 +258,16 @@ def command(args: argparse.Namespace) -> str:
     return shlex.join(typed)
 
 
-def task_report(name: str, found: dict[str, list[dict]], setting: "Setting") -> dict[str, Any]:
+def task_report(
+    name: str, found: dict[str, list[dict]], setting: "Setting", revision: str | None = None
+) -> dict[str, Any]:
     """One task's results of all models, and their tests against the first.
 
     Args:
         name: The task.
         found: Runs by model.
         setting: How they were run.
+        revision: Of the data set on the Hub, if the data are from there.
 
     Returns:
         The task's part of `results.json`.
@@ -347,6 +286,7 @@ def task_report(name: str, found: dict[str, list[dict]], setting: "Setting") -> 
         "higher_is_better": not run["lower_is_better"],
         "split": setting.split,
         "dataset": task.dataset,
+        "revision": revision if task.dataset else None,
         "seeds": len(first["runs"]),
         "results": results,
         "tests": {model: compared(result, first, run["source"]) for model, result in list(results.items())[1:]},

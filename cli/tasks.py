@@ -203,7 +203,7 @@ TASKS = {
         "sib200",
         partial(load_topics, "sib200"),
         run_topics,
-        dataset="Davlan/sib200",
+        dataset="mteb/sib200",
     ),
     "label_names": Task("Topics by label names (SIB-200)", "sib200", partial(load_topics, "sib200"), run_label_names),
     "mldoc": Task("Topics on frozen vectors (MLDoc)", "mldoc", partial(load_topics, "mldoc"), run_topics),
@@ -213,7 +213,7 @@ TASKS = {
         partial(load_split, "sib200"),
         tuned("run_texts"),
         "sib200",
-        dataset="Davlan/sib200",
+        dataset="mteb/sib200",
     ),
     "panx": Task("Named entities (PAN-X)", "ner/panx", partial(load_split, "panx"), tuned("run_words"), "panx"),
     "masakhaner": Task(

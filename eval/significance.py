@@ -9,7 +9,7 @@ from xling_align.eval.extras import eval_extra
 from xling_align.modeling_xling import InputError
 
 
-def paired_t_test(scores: Sequence[float], others: Sequence[float]) -> float:
+def paired_t_test(scores: Scores, others: Scores) -> float:
     """Two-sided p-value of a paired t-test.
 
     Args:
@@ -34,7 +34,7 @@ def paired_t_test(scores: Sequence[float], others: Sequence[float]) -> float:
 
 
 def paired_bootstrap(
-    scores: Sequence[float], others: Sequence[float], samples: int = 10_000, seed: int = 0
+    scores: Scores, others: Scores, samples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
     """95 % interval of the mean difference, by resampling the pairs (percentile bootstrap).
 
@@ -80,7 +80,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _differences(scores: Sequence[float], others: Sequence[float]) -> np.ndarray:
+def _differences(scores: Scores, others: Scores) -> np.ndarray:
     """Score by score, the first less the second."""
     if len(scores) != len(others):
         raise InputError(f"a paired test needs as many scores on both sides; got {len(scores)} and {len(others)}")

@@ -155,7 +155,7 @@ def test_the_card_shows_the_results_of_the_model_that_is_pushed(root, everything
     )
     assert not any(dataset in ("leakage", "pair_similarity") for dataset, _, _ in values)
     files = {path.stem for path in (tmp_path / ".eval_results").iterdir()}
-    assert {"facebook--xnli", "Davlan--sib200", "mteb--tatoeba-bitext-mining"} <= files
+    assert {"facebook--xnli", "mteb--sib200", "mteb--tatoeba-bitext-mining"} <= files
     assert facts_of(report, tmp_path / "elsewhere")["results"] == []  # another model than those measured
 
 
