@@ -8,6 +8,8 @@ import numpy as np
 from xling_align.eval.extras import eval_extra
 from xling_align.modeling_xling import InputError
 
+Scores = Sequence[float] | np.ndarray
+
 
 def paired_t_test(scores: Scores, others: Scores) -> float:
     """Two-sided p-value of a paired t-test.
@@ -33,9 +35,7 @@ def paired_t_test(scores: Scores, others: Scores) -> float:
     return float(ttest_rel(scores, others).pvalue)
 
 
-def paired_bootstrap(
-    scores: Scores, others: Scores, samples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
+def paired_bootstrap(scores: Scores, others: Scores, samples: int = 10_000, seed: int = 0) -> tuple[float, float]:
     """95 % interval of the mean difference, by resampling the pairs (percentile bootstrap).
 
     Args:

@@ -71,7 +71,7 @@ def test_translations_are_written_side_by_side(tmp_path):
 
 def test_what_cannot_be_had_is_one_line(tmp_path):
     with pytest.raises(
-        InputError, match=r"data set 'no/such', arb_Arab, can't be had from the Hub \(.+\); give --data_dir"
+        InputError, match=r"data set 'no/such', amh_Ethi, can't be had from the Hub \(.+\); give --data_dir"
     ):
         fetch(SETS["sib200"]._replace(dataset="no/such"), tmp_path)
 
