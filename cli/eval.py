@@ -6,7 +6,6 @@ measured under other settings is not taken for it.
 """
 
 import argparse
-import json
 import shlex
 import time
 from collections.abc import Iterator
@@ -44,9 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Check what was asked for, measure what was not measured yet, and write results and page."""
     from xling_align.cli.models import load_config, quiet
+    from xling_align.eval.report import write_report
     from xling_align.modeling_xling import InputError
-    from xling_align.trainers.align import check_writable
     from xling_align.trainers.arguments import check_at_least
+    from xling_align.trainers.programs import check_writable
 
     quiet()
     check_at_least(1, seeds=args.seeds, limit=args.limit, train_limit=args.train_limit)
@@ -54,19 +54,11 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--names gives {len(args.names)} names for {len(args.model)} models")
     for model in args.model:
         load_config(model)
-    check_writable(args.output)
+    check_writable(args.output, "--output")
     evaluation = Evaluation(args)
     report = evaluation.report()
-    path = Path(args.output) / "results.json"
-    write(path, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    print(f"\n{markdown(report)}\n{path}")
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a file in one step, so that no reader sees half of it."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    page = write_report(args.output, report, name="results")
+    print(f"\n{markdown(report)}\n{page}")
 
 
 class Evaluation:
@@ -124,7 +116,6 @@ class Evaluation:
     def report(self) -> dict[str, Any]:
         """Measure, and put all results together."""
         from xling_align.cli.subject import Subject
-        from xling_align.eval.report import to_plain
 
         (self.root / "parts").mkdir(exist_ok=True)
         models, found, finished = [], {}, []
@@ -136,19 +127,17 @@ class Evaluation:
                 finished.append(part)
                 for task, result in part["results"].items():
                     found.setdefault(task, {}).setdefault(name, []).append(result)
-        return to_plain(
-            {
-                "title": self.args.title,
-                "date": max(part["finished"] for part in finished),
-                "command": command(self.args),
-                "versions": {package: version(package) for package in PACKAGES},
-                "seconds": sum(part["seconds"] for part in finished),
-                "data": self.describe_data(),
-                "source": "en",
-                "models": models,
-                "tasks": [task_report(task, found[task], self.setting, self.revision(task)) for task in self.data],
-            }
-        )
+        return {
+            "title": self.args.title,
+            "date": max(part["finished"] for part in finished),
+            "command": command(self.args),
+            "versions": {package: version(package) for package in PACKAGES},
+            "seconds": sum(part["seconds"] for part in finished),
+            "data": self.describe_data(),
+            "source": "en",
+            "models": models,
+            "tasks": [task_report(task, found[task], self.setting, self.revision(task)) for task in self.data],
+        }
 
     def part(self, name: str, subject: "Subject", training: str | None, tasks: list[str], seed: int) -> dict[str, Any]:
         """One part's results, measured or read."""

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from math import isnan
 from typing import Any
 
+from xling_align.eval.figures import summed
 from xling_align.eval.significance import holm, paired_bootstrap, paired_t_test
 from xling_align.eval.tasks.result import TaskResult
 
@@ -81,22 +82,10 @@ def _mean(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for name, first in mappings[0].items():
         values = [mapping[name] for mapping in mappings]
         if name == "confusion":
-            found[name] = _summed(values)
+            found[name] = summed(values)
         else:
             found[name] = first if len(set(values)) == 1 else sum(values) / len(values)
     return found
-
-
-def _summed(matrices: Sequence[Mapping[str, Any]]) -> dict[str, list]:
-    """Sum of confusion matrices, whose labels may differ by what a run never answered."""
-    labels = sorted({label for matrix in matrices for label in matrix["labels"]})
-    counts = [[0] * len(labels) for _ in labels]
-    for matrix in matrices:
-        places = [labels.index(label) for label in matrix["labels"]]
-        for row, numbers in zip(places, matrix["counts"], strict=True):
-            for column, number in zip(places, numbers, strict=True):
-                counts[row][column] += number
-    return {"labels": labels, "counts": counts}
 
 
 def compared(result: Mapping[str, Any], first: Mapping[str, Any], source: str = "en") -> dict[str, Any]:

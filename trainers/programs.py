@@ -43,11 +43,12 @@ def tell_processes() -> None:
         )
 
 
-def check_writable(folder: str) -> None:
+def check_writable(folder: str, flag: str = "--output_dir") -> None:
     """Create the output folder before any work is done.
 
     Args:
         folder: The folder.
+        flag: What named it.
 
     Raises:
         InputError: It can't be written.
@@ -57,4 +58,4 @@ def check_writable(folder: str) -> None:
         with TemporaryFile(dir=folder):  # each process has its own
             pass
     except OSError as error:
-        raise InputError(f"--output_dir {folder} can't be written ({error.strerror}); name another folder") from error
+        raise InputError(f"{flag} {folder} can't be written ({error.strerror}); name another folder") from error
