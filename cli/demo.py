@@ -262,33 +262,23 @@ def vector_plots(root: Path, corpus: "DemoCorpus", pooling: str) -> list["Figure
     Returns:
         The figures.
     """
-    import numpy as np
     from transformers import AutoModel
 
-    from xling_align.eval.projections import class_clusters, language_clouds, word_pairs
+    from xling_align.eval.projections import vector_figures, vector_spaces, word_pairs
     from xling_align.modeling_xling import XLingAlignModel
 
     encoders = {
         "before": text_encoder(root / "encoder", AutoModel, pooling),
         "after": text_encoder(root / "model", XLingAlignModel, "cls"),
     }
-
-    def spaces(texts: dict[str, list[str]]) -> dict[str, Any]:
-        return {
-            name: np.concatenate([encode(own, code) for code, own in texts.items()])
-            for name, encode in encoders.items()
-        }
-
     names = {code: names[:CLOUD] for code, names in corpus.retrieval.items()}
-    codes = [code for code, own in names.items() for _ in own]
-    texts, labels = corpus.classification["de"]
     both = zip(corpus.retrieval["en"], corpus.retrieval["de"], strict=True)
     words = [pair for pair in both if pair[0] != pair[1] and not any(" " in word for word in pair)][:PAIRS]
     english, german = ([pair[side] for pair in words] for side in (0, 1))
+    spaces = vector_spaces(encoders, {"en": english, "de": german})
     return [
-        language_clouds(spaces(names), codes, list(range(CLOUD)) * len(names)),
-        class_clusters(spaces({"de": list(texts)}), labels, "de"),
-        word_pairs(spaces({"en": english, "de": german}), english, german, ("en", "de")),
+        *vector_figures(encoders, names, {"de": corpus.classification["de"]}),
+        word_pairs(spaces, english, german, ("en", "de")),
     ]
 
 

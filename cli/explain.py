@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--output {args.output} is a folder; name a file, such as {args.output}/explain.html")
     languages = codes(args.languages)
     encoder = text_encoder(args.model)
+    encoder.bf16 = False  # two sentences cost nothing, and the page shows two digits
     if isinstance(encoder.model.config, XLingAlignConfig):
         check_languages(encoder.model.config, [code for code in languages if code])
     pair = explain(encoder, (args.text, args.translation), languages)

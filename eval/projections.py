@@ -3,7 +3,7 @@
 All raise an `InputError` where lengths differ, or there are fewer than four vectors.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,41 @@ from xling_align.eval.extras import eval_extra
 from xling_align.modeling_xling import InputError
 
 FEWEST = 4  # vectors that t-SNE can spread
+
+
+def vector_figures(
+    encoders: Mapping[str, Callable[..., np.ndarray]],
+    translations: Mapping[str, Sequence[str]],
+    labelled: Mapping[str, tuple[Sequence[str], Sequence[Any]]],
+) -> list[Figure]:
+    """Draw texts as several models encode them: all languages together, then the classes of single languages.
+
+    Args:
+        encoders: Called as `encode(texts, language=code)`, by the name of the model.
+        translations: Texts by language code; those in one place are translations of each other.
+        labelled: Texts and their classes, by language code.
+
+    Returns:
+        The clouds, and a figure for each language of `labelled`.
+    """
+    codes = [code for code, texts in translations.items() for _ in texts]
+    meanings = [place for texts in translations.values() for place in range(len(texts))]
+    clouds = language_clouds(vector_spaces(encoders, translations), codes, meanings)
+    classes = [
+        class_clusters(vector_spaces(encoders, {code: texts}), labels, code)
+        for code, (texts, labels) in labelled.items()
+    ]
+    return [clouds, *classes]
+
+
+def vector_spaces(
+    encoders: Mapping[str, Callable[..., np.ndarray]], texts: Mapping[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
+    """Vectors (N, dim) of texts by language, one language after the other, for each model."""
+    return {
+        name: np.concatenate([encode(list(own), language=code) for code, own in texts.items()])
+        for name, encode in encoders.items()
+    }
 
 
 def language_clouds(

@@ -64,6 +64,8 @@ def write_report(
 def _contents(report: dict[str, Any], figures: list[Figure], name: str) -> dict[str, Any]:
     """What the templates show."""
     models = [model["name"] for model in report["models"]]
+    named = [task | {"metric": task["metric"].replace("_", " ")} for task in report["tasks"]]
+    report = report | {"tasks": named}
     tasks = [TaskView(report, task, models) for task in report["tasks"]]
     shared = {"summary": None, "date": None, "stage_seconds": None} | report
     tested = any(p is not None for task in tasks for _, p in task.mean_row["others"])

@@ -8,7 +8,7 @@ import pytest
 
 from tests.eval.reports import ALIGNED, BASE
 from xling_align.eval.plots import convergence, language_bars, language_dots, similarity_against_transfer
-from xling_align.eval.projections import class_clusters, language_clouds, word_pairs
+from xling_align.eval.projections import class_clusters, language_clouds, vector_figures, word_pairs
 from xling_align.eval.scale import Scale
 from xling_align.eval.word_maps import Words, confusion_matrix, heat_map, linked_words
 from xling_align.modeling_xling import InputError
@@ -187,3 +187,18 @@ def test_lines_join_linked_words_and_the_others_look_soft():
 def test_plots_refuse_what_cannot_be_drawn(draw, problem):
     with pytest.raises(InputError, match=problem):
         draw()
+
+
+def test_vector_figures_encode_each_language_by_its_code_and_each_model():
+    asked = []
+
+    def encode(texts, language):
+        asked.append((language, list(texts)))
+        return np.random.default_rng(len(asked)).normal(size=(len(texts), 3))
+
+    translations = {"en": ["sun", "rain"], "de": ["Sonne", "Regen"]}
+    labelled = {"de": (["Schnee", "Hagel", "Glut", "Hitze"], ["cold", "cold", "hot", "hot"])}
+    clouds, classes = vector_figures({"before": encode, "after": encode}, translations, labelled)
+    assert asked == [*translations.items()] * 2 + [("de", labelled["de"][0])] * 2
+    assert [row[:2] for row in clouds.rows] == [("en", 0), ("en", 1), ("de", 0), ("de", 1)]
+    assert [row[0] for row in classes.rows] == labelled["de"][1] and len(drawn(classes)) == 2
