@@ -264,6 +264,7 @@ def test_without_faiss_one_line_says_what_to_install(folder, tmp_path, capsys, m
 def test_output_that_cannot_be_written(folder, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     refused(command(folder, tmp_path / "file"), ["can't be written"], capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
