@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
@@ -43,9 +45,19 @@ def test_a_folder_that_loads_is_saved(flags, tmp_path):
     assert len(epochs) == 2 and all(set(epoch) == {"epoch", "loss", "dev_score"} for epoch in epochs)
 
 
-def test_pairs_from_a_file_are_trained_on(flags, tmp_path):
-    pairs = ["--alignment_file", str(tmp_path / "pairs.tsv"), "--languages", "de", "--alignment_weight", "0.1"]
-    main([*flags, *pairs, f"--output_dir={tmp_path}/out"])
+@pytest.mark.parametrize("kind", ["parallel", "mined", "folder"])
+def test_pairs_from_files_are_trained_on(flags, tmp_path, kind):
+    pairs = {
+        "parallel": ["--alignment_file", str(tmp_path / "pairs.tsv"), "--languages", "de"],
+        "mined": ["--alignment_file", str(tmp_path / "mined.parquet")],
+        "folder": ["--data_dir", str(tmp_path), "--corpora", "own"],
+    }[kind]
+    rows = [{**row, "pair_id": number, "score": 1.1, "margin": 1.1} for number, row in enumerate(translations())]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mined.parquet")  # the columns of `xling mine`
+    (tmp_path / "parallel" / "own").mkdir(parents=True)
+    lines = [f"{row['source']}\t{row['target']}\n" for row in translations()]
+    (tmp_path / "parallel" / "own" / "de-en.tsv").write_text("".join(lines))
+    main([*flags, *pairs, "--alignment_weight", "0.1", f"--output_dir={tmp_path}/out"])
     epochs = json.loads((tmp_path / "out" / "history.json").read_text())
     assert all(epoch["alignment_loss"] > 0 for epoch in epochs)
 
