@@ -13,6 +13,8 @@ PAPERS = {
     "labse": "Feng, Yang, Cer, Arivazhagan and Wang (2022). Language-agnostic BERT sentence embedding. ACL.",
     "siglip": "Zhai, Mustafa, Kolesnikov and Beyer (2023). Sigmoid loss for language image pre-training. ICCV.",
     "supcon": "Khosla et al. (2020). Supervised contrastive learning. NeurIPS.",
+    "rince": "Chuang et al. (2022). Robust contrastive learning against noisy views. CVPR.",
+    "macl": "Huang et al. (2023). Model-aware contrastive learning: Towards escaping the dilemmas. ICML.",
     "infoxlm": "Chi et al. (2021). InfoXLM: An information-theoretic framework for cross-lingual language model "
     "pre-training. NAACL.",
     "mlm": "Devlin, Chang, Lee and Toutanova (2019). BERT: Pre-training of deep bidirectional transformers for "
@@ -34,6 +36,7 @@ PARTS: dict[str, dict[str, tuple[str, str | None]]] = {
         "additive_margin": ("Sentences: additive margin softmax over the pairs of the batch", "labse"),
         "sigmoid": ("Sentences: pairwise sigmoid loss", "siglip"),
         "multi_positive": ("Sentences: InfoNCE with every translation in the batch as a positive", "supcon"),
+        "rince": ("Sentences: robust InfoNCE, in which pairs that look wrong count less", "rince"),
     },
     "intra_loss": {
         "stable": (
@@ -55,6 +58,16 @@ PARTS: dict[str, dict[str, tuple[str, str | None]]] = {
         "momentum": ("Sentences: contrast against a queue of a momentum encoder's vectors", "infoxlm"),
         "mlm": ("Words: masked language modelling, eq. 12", "mlm"),
         "tlm": ("Words: masked language modelling over both sides of a pair at once", "tlm"),
+    },
+    "pair_weights": {
+        "adaptive": ("Pairs weighed by their margin in the batch, against that of the batch's wrong pairs", None),
+        "scores": ("Pairs weighed by a score of the data", None),
+    },
+    "temperature": {
+        "learnable": ("A learned temperature", None),
+        "cosine": ("A temperature that falls with the training", None),
+        "macl": ("A temperature that follows the batch's alignment", "macl"),
+        "dynamic": ("A temperature that falls with the training and follows the batch's alignment", None),
     },
     "balance": {
         "loss": ("One learned weight per loss", "uncertainty"),

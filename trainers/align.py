@@ -25,6 +25,7 @@ from xling_align.modeling_xling import (
 from .adapters import add_adapters
 from .arguments import LEVELS, DataArguments, ModelArguments, XLingAlignTrainingArguments, one_line_errors, parse
 from .checkpoints import last_complete_checkpoint
+from .data.monolingual import language_of, read_monolingual, text_files
 from .data.readers import ReadReport, read_data_dir, read_pairs
 from .data.tokenized import TokenizedPairs, tokenize_pairs
 from .levels import chosen_losses
@@ -177,11 +178,12 @@ class PairData:
 
     @cached_property
     def languages(self) -> list[str]:
-        """Codes of all languages that occur."""
+        """Codes of all languages that occur in the pairs or in single sentences."""
         report = ReadReport()
         found = {(row["source_language"], row["target_language"]) for row in pair_stream(self.data, report)}
         logger.info(report)
-        return sorted({code for sides in found for code in sides})
+        single = {language_of(path) for path in text_files(self.data.monolingual_files or [])}
+        return sorted({code for sides in found for code in sides} | single)
 
     def tokenized(
         self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig, max_length: int
@@ -226,8 +228,11 @@ def build(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
     if model_arguments.lora_rank:
         add_adapters(model, model_arguments.lora_rank)
     whole = with_lm_head(model, model_arguments, args)
+    files, monolingual = pairs.data.monolingual_files, None
+    if files:
+        monolingual = read_monolingual(files, tokenizer, model.config, args.max_length)
     try:
-        return XLingAlignTrainer(whole, args, tokenized, processing_class=tokenizer)
+        return XLingAlignTrainer(whole, args, tokenized, processing_class=tokenizer, monolingual=monolingual)
     except ValueError as error:  # also of Trainer, about arguments that ask for what is not there
         raise InputError(" ".join(str(error).split())) from error
 

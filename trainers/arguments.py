@@ -13,21 +13,8 @@ from transformers import HfArgumentParser, TrainingArguments
 from xling_align.eval.encoding import has_fast_bf16
 from xling_align.modeling_xling import InputError, nearest
 
-
-def check_at_least(least: float, **values: float | None) -> None:
-    """Refuse arguments that are too small.
-
-    Args:
-        least: Smallest accepted value.
-        **values: Arguments by name; those that are None were not given.
-
-    Raises:
-        InputError: One of them is smaller, or not a number.
-    """
-    for name, value in values.items():
-        if value is not None and not value >= least:
-            raise InputError(f"--{name} is {value}; it must be at least {least}")
-
+from .adaptive.arguments import AdaptiveArguments
+from .checks import check_at_least, check_choice, check_share
 
 LEVELS = {
     "language": ("language",),
@@ -38,29 +25,13 @@ LOSSES = tuple(loss for losses in LEVELS.values() for loss in losses)
 CHOICES = {
     "losses": LOSSES,
     "without": (*LOSSES, "sentence", "word", "afm"),
-    "inter_loss": ("infonce", "additive_margin", "sigmoid", "multi_positive"),
+    "inter_loss": ("infonce", "additive_margin", "sigmoid", "multi_positive", "rince"),
     "intra_loss": ("stable", "paper"),
     "language_loss": ("gradient_reversal", "alternating", "confusion"),
     "language_labels": ("all", "source"),
     "distribution_loss": ("mean", "per_token"),
     "balance": ("loss", "level", "fixed"),
 }
-
-
-def check_choice(name: str, given: str | list[str], accepted: tuple[str, ...]) -> None:
-    """Refuse words that an argument does not know.
-
-    Args:
-        name: The argument.
-        given: One word or several.
-        accepted: What it knows.
-
-    Raises:
-        InputError: One of them is unknown.
-    """
-    for word in [given] if isinstance(given, str) else given:
-        if word not in accepted:
-            raise InputError(f"--{name} {word!r} is not one of {', '.join(accepted)}{nearest(word, list(accepted))}")
 
 
 def read_weights(weights: dict | str | None) -> dict[str, float]:
@@ -131,6 +102,8 @@ class DataArguments:
         text_file: Files of plain text, a sentence a line; read by pre-training only.
         data_dir: A folder with `parallel/<corpus>/<xx>-<source language>.tsv[.gz]`.
         corpora: Which corpora of `data_dir`; all unless given.
+        monolingual_files: Files of plain text, a sentence a line, whose names end in their language (`news.de.txt`,
+            `de.txt.gz`), or folders of such: negatives for momentum contrast.
         languages: Codes of the target languages; those of the pairs unless given.
         source_language: The language that the others are aligned to.
         target_language: Language of the target side, for files that do not say it.
@@ -141,6 +114,7 @@ class DataArguments:
     text_file: list[str] | None = None
     data_dir: str | None = None
     corpora: list[str] | None = None
+    monolingual_files: list[str] | None = None
     languages: list[str] | None = None
     source_language: str = "en"
     target_language: str | None = None
@@ -174,7 +148,7 @@ class CommonTrainingArguments(TrainingArguments):
 
 
 @dataclass
-class XLingAlignTrainingArguments(CommonTrainingArguments):
+class XLingAlignTrainingArguments(AdaptiveArguments, CommonTrainingArguments):
     """The defaults that contrastive alignment needs.
 
     Incomplete batches are dropped, and there is no search for unused parameters, since what no loss reaches is
@@ -188,7 +162,7 @@ class XLingAlignTrainingArguments(CommonTrainingArguments):
         balance_learning_rate: Of the learned loss weights.
         losses: Which losses are trained: language, inter, intra, momentum, mlm, tlm, distribution.
         without: What is taken out of them: a loss, a level (language, sentence, word), or afm.
-        inter_loss: infonce, additive_margin, sigmoid or multi_positive.
+        inter_loss: infonce, additive_margin, sigmoid, multi_positive or rince.
         margin: Of additive_margin.
         intra_loss: stable, or paper for eq. 8 as printed.
         intra_tau: Temperature of the stable intra loss.
@@ -255,10 +229,9 @@ class XLingAlignTrainingArguments(CommonTrainingArguments):
             check_choice(name, getattr(self, name), accepted)
         self.loss_weights = read_weights(self.loss_weights)
         check_at_least(1e-4, tau=self.tau, intra_tau=self.intra_tau, momentum_tau=self.momentum_tau)
-        for name in ("mlm_probability", "word_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise InputError(f"--{name} is {getattr(self, name)}; it must be above 0 and at most 1")
+        check_share(mlm_probability=self.mlm_probability, word_share=self.word_share)
         check_at_least(0, embedding_learning_rate=self.embedding_learning_rate)
+        self.check_adaptive(self.inter_loss, self.tau)
         super().__post_init__()
 
 

@@ -71,5 +71,6 @@ class BetweenSteps(TrainerCallback):
         """Update the running means of the language states, and what the losses keep."""
         self.trainer.language_means.move(self.trainer.base.language)
         self.trainer.balance.clamp()
+        self.trainer.policies.temperature.clamp()
         if self.trainer.momentum_contrast is not None:
             self.trainer.momentum_contrast.after_step()

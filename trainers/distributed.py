@@ -45,3 +45,11 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
 def mean_over_processes(tensor: Tensor) -> Tensor:
     """A copy of a tensor, averaged over all processes."""
     return sum_over_processes(tensor.clone()) / process_count()
+
+
+def with_mean_one(weights: Tensor) -> Tensor:
+    """Weights over their mean of all processes: a plain mean of weighted losses is then sum w l / sum w.
+
+    Each process must bring as many. Weights of 0 stay 0, also where all of them are.
+    """
+    return weights / mean_over_processes(weights.mean()).clamp(min=1e-6)

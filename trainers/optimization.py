@@ -31,7 +31,7 @@ def parameter_groups(
             continue
         parts = name.split(".")
         rate, decay = args.learning_rate, args.weight_decay if name in decayed else 0.0
-        if "loss_balance" in parts:
+        if {"loss_balance", "temperature"} & set(parts):
             rate, decay = args.balance_learning_rate, 0.0
         elif "discriminator" in parts:
             rate = args.discriminator_learning_rate

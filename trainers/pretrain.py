@@ -31,6 +31,7 @@ from xling_align.modeling_xling import (
 )
 
 from .adaptive.balance import LossBalance
+from .adaptive.policies import Policies
 from .align import pair_stream
 from .arguments import DataArguments, XLingAlignTrainingArguments, one_line_errors, parse
 from .checkpoints import last_complete_checkpoint
@@ -76,6 +77,7 @@ class MaskedLMTrainer(XLingAlignTrainer):
                 parameter.requires_grad_(False)
         self.language_level = self.word_level = self.momentum_contrast = None
         self.balance = LossBalance({})
+        self.policies = Policies(self.args, 0, self.progress)
 
     def _collator(self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig):
         self.masker = DataCollatorForLanguageModeling(tokenizer, mlm_probability=self.args.mlm_probability)

@@ -15,17 +15,19 @@ from xling_align.modeling_xling import (
     XLingAlignConfig,
     XLingAlignForPreTraining,
     XLingAlignModel,
-    XLingAlignOutput,
     XLingAlignPreTrainedModel,
     limit_tokenizer,
 )
 
 from .adapters import ADAPTER_FILE, adapter_weights, merged_weights
 from .adaptive.balance import LossBalance, balance_groups
+from .adaptive.policies import Policies
 from .arguments import LEVELS, XLingAlignTrainingArguments, read_weights
 from .callbacks import BetweenSteps, LanguageMeans, LogMeans
 from .checkpoints import check_same_model, last_complete_checkpoint
 from .data.batches import LengthBucketSampler, PairCollator
+from .data.monolingual import MonolingualTexts
+from .data.resources import MINED, resource_plan, tell_plan
 from .data.tokenized import TokenizedPairs, TokenizedTexts, tokenize_pairs
 from .distributed import mean_over_processes
 from .fast_cpu import fast_on_cpu
@@ -37,7 +39,7 @@ from .levels import (
     Step,
     WordLevel,
     chosen_losses,
-    fused,
+    encode_pairs,
     level_of,
     sentence_losses,
 )
@@ -46,6 +48,8 @@ from .optimization import couple_moments, parameter_groups
 logger = logging.getLogger(__name__)
 
 POLICY_FILE = "policies.pt"
+NO_SCORES = "--pair_weights scores reads a column `score`, and the pairs have none; write it with xling score FILE"
+NO_QUEUE = "--monolingual_files feeds the queue of momentum contrast; add momentum to --losses"
 
 
 class XLingAlignTrainer(Trainer):
@@ -61,10 +65,12 @@ class XLingAlignTrainer(Trainer):
             `source_language`, `target_language` and, if known, `pair_id`; or `TokenizedPairs`.
         eval_dataset: The same, or a dict of such by name, for `eval_loss`.
         processing_class: The tokenizer.
+        monolingual: Single sentences, which join the negatives of momentum contrast.
         **kwargs: As `Trainer`.
 
     Raises:
-        InputError: Pairs that can't be used, or too few for a batch.
+        InputError: Pairs that can't be used, too few for a batch, without the scores that are to weigh them, or single
+            sentences that no loss reads.
     """
 
     loss_is_scaled_for_ga = False
@@ -79,11 +85,12 @@ class XLingAlignTrainer(Trainer):
         train_dataset: Iterable | TokenizedPairs | TokenizedTexts | None = None,
         eval_dataset: Iterable | TokenizedPairs | TokenizedTexts | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
+        monolingual: MonolingualTexts | None = None,
         **kwargs,
     ):
         if processing_class is None:
             raise InputError("the trainer needs the tokenizer; give processing_class=tokenizer")
-        self.args = args
+        self.args, self.monolingual = args, monolingual
         self.language_means = LanguageMeans()
         self.means = LogMeans()
         limit_tokenizer(processing_class, model.config)
@@ -94,6 +101,8 @@ class XLingAlignTrainer(Trainer):
             return tokenize_pairs(pairs, processing_class, model.config, args.max_length)
 
         pairs = tokenized(train_dataset)
+        if args.pair_weights == "scores" and isinstance(pairs, TokenizedPairs) and pairs.scores is None:
+            raise InputError(NO_SCORES)
         by_name = isinstance(eval_dataset, dict)
         evaluated = {k: tokenized(v) for k, v in eval_dataset.items()} if by_name else tokenized(eval_dataset)
         model = self._with_heads(model)
@@ -109,15 +118,18 @@ class XLingAlignTrainer(Trainer):
             **kwargs,
         )
         if pairs is not None:
-            self.train_sampler = self._sampler(pairs, args.train_batch_size, args.seed)
+            self.train_sampler = self._sampler(pairs, args.train_batch_size, args.seed, args.sampling_temperature)
             self.add_callback(BetweenSteps(self))
+        if isinstance(pairs, TokenizedPairs):
+            self._tell_plan(pairs)
 
     def _with_heads(self, model: XLingAlignPreTrainedModel) -> XLingAlignPreTrainedModel:
         """The model, with the heads for training if a loss needs them."""
         self.losses = chosen_losses(self.args)
         if not self.losses:
             raise InputError("no loss is left to train; --without takes all of --losses out")
-        if set(self.losses) <= {"inter", "intra"} or not isinstance(model, XLingAlignModel):
+        learned = self.args.temperature == "learnable" or balance_groups(self.losses, self.args)
+        if set(self.losses) <= {"inter", "intra"} and not learned or not isinstance(model, XLingAlignModel):
             return model
         return XLingAlignForPreTraining.from_base(model)
 
@@ -141,21 +153,39 @@ class XLingAlignTrainer(Trainer):
             self.language_level = LanguageLevel(args, model, self.progress)
         if word:
             self.word_level = WordLevel(self.losses, args, model, tokenizer)
+        if self.monolingual is not None and "momentum" not in names:
+            raise InputError(NO_QUEUE)
         if "momentum" in names:
-            self.momentum_contrast = MomentumContrast(args, model, tokenizer.cls_token_id, int(tokenizer.pad_token_id))  # pyright: ignore
+            cls, pad = tokenizer.cls_token_id, int(tokenizer.pad_token_id)  # pyright: ignore[reportArgumentType]
+            self.momentum_contrast = MomentumContrast(args, model, cls, pad, self.monolingual)  # pyright: ignore
         self.balance = LossBalance(balance_groups(self.losses, args), read_weights(args.loss_weights))
         if self.balance.names:  # its parameters are trained and saved with the model's
             model.add_module("loss_balance", self.balance)
+        self.policies = Policies(args, len(model.config.languages) + 1, self.progress)
+        if args.temperature == "learnable":
+            model.add_module("temperature", self.policies.temperature)
+
+    def _tell_plan(self, pairs: TokenizedPairs) -> None:
+        """Partition the languages by their pairs, log what is done about each, and take few pairs as they are."""
+        args, config = self.args, self.base.config
+        plans = resource_plan(pairs, config, args.few_pairs, args.many_pairs, args.sampling_temperature)
+        tell_plan(plans, self.policies.confidence is not None)
+        self.policies.trust(config.language_id(plan.language) for plan in plans if plan.strategy == MINED)
 
     def progress(self) -> float:
         """Share of the training that is done."""
         return self.state.global_step / max(self.state.max_steps, 1)
 
     def _collator(self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig):
-        return PairCollator(int(tokenizer.pad_token_id), max_length=config.max_position_embeddings)  # pyright: ignore
+        pad, scored = int(tokenizer.pad_token_id), self.args.pair_weights == "scores"  # pyright: ignore
+        return PairCollator(pad, max_length=config.max_position_embeddings, with_scores=scored)
 
-    def _sampler(self, pairs: TokenizedPairs | TokenizedTexts, batch_size: int, seed: int) -> LengthBucketSampler:
-        return LengthBucketSampler(pairs.lengths, pairs.pair_ids, batch_size * self.args.world_size, seed)
+    def _sampler(
+        self, pairs: TokenizedPairs | TokenizedTexts, batch_size: int, seed: int, temperature: float = 1.0
+    ) -> LengthBucketSampler:
+        groups = pairs.groups if isinstance(pairs, TokenizedPairs) else None
+        size = batch_size * self.args.world_size
+        return LengthBucketSampler(pairs.lengths, pairs.pair_ids, size, seed, groups, temperature)
 
     def _get_train_sampler(self, train_dataset=None):
         return self.train_sampler
@@ -183,63 +213,8 @@ class XLingAlignTrainer(Trainer):
         return optimizer
 
     def encode(self, model: nn.Module, inputs: dict, word_rows: Tensor | None = None) -> EncodedPairs:
-        """Representations of a batch's 2N rows, in `row_groups` passes.
-
-        Args:
-            model: The model, possibly wrapped.
-            inputs: A batch of `PairCollator` without `pair_ids`.
-            word_rows: Rows whose words are wanted, in rising order; none unless given.
-
-        Returns:
-            The representations, in the order of the rows.
-        """
-        pair_form = self.base.config.fusion_context == "pair"  # a pair's fusion needs both of its rows
-        lengths = inputs["attention_mask"].sum(1)
-        groups = 1 if pair_form else self.args.row_groups or 1
-        parts = lengths.argsort(stable=True).chunk(groups) if groups > 1 else [torch.arange(len(lengths))]
-        outputs, words = [], []
-        for rows in parts:
-            rows = rows.to(lengths.device)
-            width = int(lengths[rows].max()) if groups > 1 else inputs["input_ids"].shape[1]
-            texts = {name: inputs[name][rows, :width] for name in ("input_ids", "attention_mask")}
-            languages = inputs["language_ids"][rows]
-            output = model(**texts, language_ids=languages, paired=pair_form, fuse_words=False)
-            outputs.append(output)
-            if word_rows is not None:
-                words.append(self.words_of(output, texts["attention_mask"], rows, word_rows, pair_form))
-        back = torch.cat(list(parts)).argsort().to(lengths.device)
-        names = ("pooler_output", "language_state", "language_ids", "projection")
-        joined = {
-            name: None if outputs[0].get(name) is None else torch.cat([output[name] for output in outputs])[back]
-            for name in names
-        }
-        if word_rows is not None:
-            states, owners = (torch.cat(side) for side in zip(*words, strict=True))
-            order = owners.argsort(stable=True)
-            joined |= {"words": states[order], "word_rows": owners[order]}
-        return EncodedPairs(**joined)  # pyright: ignore[reportArgumentType]
-
-    def words_of(
-        self, output: XLingAlignOutput, mask: Tensor, rows: Tensor, wanted: Tensor, pair_form: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Fused words of the wanted rows in one pass, first tokens left out.
-
-        Args:
-            output: Of the pass.
-            mask: 1 for real tokens (rows, words).
-            rows: Which rows of the batch the pass had (rows,).
-            wanted: Rows of the batch that are wanted.
-            pair_form: Fuse with the partner's sentence too, as the paper does.
-
-        Returns:
-            Words (words, dim) and the row of each (words,).
-        """
-        own = torch.isin(rows, wanted.to(rows.device))
-        places = (mask.bool() & own.unsqueeze(1))[:, 1:].nonzero()
-        states = output.word_states[places[:, 0], places[:, 1] + 1]  # pyright: ignore[reportOptionalSubscript]
-        sentence = output.pooler_output
-        contexts = [sentence, sentence.roll(len(sentence) // 2, 0)] if pair_form else [sentence]  # pyright: ignore
-        return fused(self.base, states, torch.stack(contexts, 1)[places[:, 0]]), rows[places[:, 0]]  # pyright: ignore
+        """Representations of a batch's 2N rows, as `encode_pairs`."""
+        return encode_pairs(self.base, model, inputs, self.args.row_groups or 1, word_rows)
 
     def level_losses(self, model: nn.Module, inputs: dict) -> tuple[dict[str, Tensor], EncodedPairs]:
         """Every loss that is on, of one batch of 2N rows.
@@ -252,14 +227,16 @@ class XLingAlignTrainer(Trainer):
             Scalars by name, and the representations.
         """
         inputs = dict(inputs)
-        pair_ids = inputs.pop("pair_ids")
+        pair_ids, scores = inputs.pop("pair_ids"), inputs.pop("scores", None)
         rows = pair_ids[:0] if self.word_level is None else self.word_level.draw(len(pair_ids)).to(pair_ids.device)
         encoded = self.encode(model, inputs, rows if "distribution" in self.losses else None)
-        step = Step(model, inputs, pair_ids, rows, encoded)
+        step = Step(model, inputs, pair_ids, rows, encoded, scores)
+        if model.training:
+            self.means.add(self.policies.observe(step))
         losses: dict[str, Tensor] = {}
         if self.language_level is not None:
             losses["language"] = self.language_level(step)
-        losses |= sentence_losses(step, self.losses, self.args)
+        losses |= sentence_losses(step, self.losses, self.args, self.policies)
         if self.momentum_contrast is not None:
             losses["momentum"] = self.momentum_contrast(step)
         if self.word_level is not None:
@@ -300,6 +277,7 @@ class XLingAlignTrainer(Trainer):
 
     def _note(self, losses: dict[str, Tensor]) -> None:
         """Keep what the next log shows: losses, learned weights, the levels' gradients."""
+        self.means.add(self.policies.figures())
         if len(losses) > 1:
             self.means.add({f"loss_{name}": value.detach() for name, value in losses.items()})
             self.means.add({f"weight_{name}": self.balance.weight(name) for name in self.balance.groups})
@@ -339,9 +317,9 @@ class XLingAlignTrainer(Trainer):
         finally:
             self.model = whole
 
-    def policies(self) -> dict[str, Any]:
+    def with_state(self) -> dict[str, Any]:
         """What has a state besides the model's and the optimiser's."""
-        found: dict[str, Any] = {}
+        found = self.policies.with_state()
         if self.momentum_contrast is not None:
             found["momentum"] = self.momentum_contrast
         if self.language_level is not None and self.language_level.own_optimizer is not None:
@@ -355,16 +333,16 @@ class XLingAlignTrainer(Trainer):
         super()._save(str(folder), merged_weights(self.model) if adapters else state_dict)
         if adapters:
             save_file(adapters, folder / ADAPTER_FILE)
-        states = {name: policy.state_dict() for name, policy in self.policies().items()}
+        states = {name: policy.state_dict() for name, policy in self.with_state().items()}
         if states and folder.name.startswith("checkpoint-"):
             torch.save(states, folder / POLICY_FILE)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         """Load a checkpoint's weights; with adapters, the layers they stand on stay as they were built."""
         folder = Path(resume_from_checkpoint)
-        if self.policies():
+        if self.with_state():
             states = torch.load(folder / POLICY_FILE, map_location=self.args.device, weights_only=True)
-            for name, policy in self.policies().items():
+            for name, policy in self.with_state().items():
                 policy.load_state_dict(states[name])
         if not (folder / ADAPTER_FILE).exists():
             return super()._load_from_checkpoint(resume_from_checkpoint, model)

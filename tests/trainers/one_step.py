@@ -4,12 +4,15 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import TrainerCallback
 
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.modeling_xling import XLingAlignModel
 from xling_align.trainers import XLingAlignTrainer, XLingAlignTrainingArguments
+from xling_align.trainers.data.monolingual import MonolingualTexts
+from xling_align.trainers.data.tokenized import tokenize_texts
 
 SENTENCES = [
     ("good morning", "guten morgen", "de"),
@@ -37,6 +40,7 @@ def every_third(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def main(folder: str, batch_size: int, settings: dict) -> None:
+    monolingual = settings.pop("monolingual", False)
     torch.manual_seed(0)
     encoder = encoder_config("bert")
     encoder.hidden_dropout_prob = encoder.attention_probs_dropout_prob = 0.0
@@ -54,8 +58,14 @@ def main(folder: str, batch_size: int, settings: dict) -> None:
         disable_tqdm=True,
         **settings,
     )
-    keep = KeepGradient()
-    trainer = XLingAlignTrainer(model, arguments, rows, processing_class=make_tokenizer(), callbacks=[keep])
+    keep, tokenizer = KeepGradient(), make_tokenizer()
+    texts = None
+    if monolingual:
+        sentences = tokenize_texts([target for _, target, _ in SENTENCES], tokenizer)
+        texts = MonolingualTexts(sentences, np.full(8, 2, np.int16), np.arange(100, 108))
+    trainer = XLingAlignTrainer(
+        model, arguments, rows, processing_class=tokenizer, callbacks=[keep], monolingual=texts
+    )
     if trainer.word_level is not None:
         trainer.word_level.masked = every_third
     if trainer.momentum_contrast is not None:  # the first step has no earlier keys
@@ -64,7 +74,9 @@ def main(folder: str, batch_size: int, settings: dict) -> None:
     if arguments.process_index == 0:
         gradient = {name.removeprefix("module."): value for name, value in keep.gradient.items()}
         means = {"mean": model.language.mean, "count": model.language.count}
-        torch.save({"world": arguments.world_size, "gradient": gradient, "means": means}, Path(folder) / "step.pt")
+        queue = None if trainer.momentum_contrast is None else trainer.momentum_contrast.queue.state_dict()
+        step = {"world": arguments.world_size, "gradient": gradient, "means": means, "queue": queue}
+        torch.save(step, Path(folder) / "step.pt")
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()  # a process that leaves its group open may abort on its way out
 

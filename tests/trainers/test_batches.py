@@ -7,7 +7,7 @@ import torch
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.modeling_xling import InputError, XLingAlignModel
 from xling_align.trainers.data.batches import LengthBucketSampler, PairCollator
-from xling_align.trainers.data.tokenized import tokenize_pairs
+from xling_align.trainers.data.tokenized import join_pairs, tokenize_pairs
 
 
 def pair(source: str, target: str, code: str = "de", **more) -> dict:
@@ -125,3 +125,16 @@ def test_collator_puts_translations_n_rows_below():
 def test_collator_never_pads_past_the_limit():
     text = {"source": np.arange(21), "target": np.arange(3), "source_language": 1, "target_language": 2, "pair_id": 0}
     assert PairCollator(1, multiple_of=8, max_length=23)([text])["input_ids"].shape == (2, 23)
+
+
+def test_scores_are_kept_where_there_are_any_and_laid_out_where_they_are_wanted(config):
+    rows = [pair("sun", "sonne", score=1.25), pair("moon", "mond")]
+    tokenizer = make_tokenizer()
+    scored, plain = tokenize_pairs(rows, tokenizer, config), tokenize_pairs(rows[1:], tokenizer, config)
+    assert plain.scores is None and "score" not in plain[0]
+    np.testing.assert_array_equal(scored.scores, np.array([1.25, np.nan], np.float32))
+    joined = join_pairs([plain, scored])
+    np.testing.assert_array_equal(joined.scores, np.array([np.nan, 1.25, np.nan], np.float32))
+    batch = PairCollator(1, with_scores=True)([joined[row] for row in range(3)])
+    np.testing.assert_array_equal(batch["scores"].numpy(), joined.scores)
+    assert "scores" not in PairCollator(1)([joined[1]])

@@ -8,6 +8,8 @@ from torch.utils.data import Sampler
 
 from xling_align.modeling_xling import InputError
 
+from .resources import balanced_order
+
 
 def distinct_batches(order: np.ndarray, pair_ids: np.ndarray, size: int) -> tuple[list[np.ndarray], list[int]]:
     """Cut an order into batches in which every meaning occurs once.
@@ -43,14 +45,35 @@ class LengthBucketSampler(Sampler[int]):
 
     Each epoch yields the same number of batches, in an order that depends on `seed` and epoch alone, so that a run
     resumes exactly. Pairs of a meaning that has more pairs than there are batches wait for another epoch.
+
+    Args:
+        lengths: Tokens of each pair (pairs,).
+        pair_ids: Meaning of each pair (pairs,).
+        batch_size: Pairs in a batch, over all processes.
+        seed: Of the order.
+        groups: Language pair of each pair (pairs,); wanted where `temperature` is not 1.
+        temperature: How even the language pairs' shares are, see `group_shares`; an epoch has as many pairs as ever.
+
+    Raises:
+        InputError: A batch of one pair, or more pairs in a batch than meanings.
     """
 
     bucket = 64  # batches that are shuffled together and sorted by length
 
-    def __init__(self, lengths: np.ndarray, pair_ids: np.ndarray, batch_size: int, seed: int = 0):
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        pair_ids: np.ndarray,
+        batch_size: int,
+        seed: int = 0,
+        groups: np.ndarray | None = None,
+        temperature: float = 1.0,
+    ):
         if batch_size < 2:
             raise InputError("a batch of one pair has no negative; set --per_device_train_batch_size to 2 or more")
         self.lengths, self.pair_ids, self.batch_size, self.seed, self.epoch = lengths, pair_ids, batch_size, seed, 0
+        self.groups = None if temperature == 1 else groups
+        self.temperature = temperature
         self.num_batches = len(self._shuffle(np.random.default_rng([seed, 0])))
         if self.num_batches == 0:
             raise InputError(
@@ -60,7 +83,10 @@ class LengthBucketSampler(Sampler[int]):
 
     def _shuffle(self, generator: np.random.Generator) -> list[np.ndarray]:
         """The batches of one pass over the pairs, in random order."""
-        order = generator.permutation(len(self.lengths))
+        if self.groups is None:
+            order = generator.permutation(len(self.lengths))
+        else:
+            order = balanced_order(self.groups, self.temperature, generator)
         batches, left = [], []
         for start in range(0, len(order), self.bucket * self.batch_size):
             chunk = np.concatenate(
@@ -93,13 +119,17 @@ class PairCollator:
         pad_token_id: What pads.
         multiple_of: Lengths are rounded up to a multiple of this, within the limit.
         max_length: Longest row.
+        with_scores: Whether the batches hold the pairs' scores too.
     """
 
-    def __init__(self, pad_token_id: int, multiple_of: int = 8, max_length: int | None = None):
+    def __init__(
+        self, pad_token_id: int, multiple_of: int = 8, max_length: int | None = None, with_scores: bool = False
+    ):
         self.pad_token_id, self.multiple_of, self.max_length = pad_token_id, multiple_of, max_length
+        self.with_scores = with_scores
 
     def __call__(self, pairs: list[dict]) -> dict[str, torch.Tensor]:
-        """A batch: `input_ids` and `attention_mask` (2N, words), `language_ids` (2N,), `pair_ids` (N,)."""
+        """A batch: `input_ids`, `attention_mask` (2N, words), `language_ids` (2N,), `pair_ids` and `scores` (N,)."""
         texts = [pair[side] for side in ("source", "target") for pair in pairs]
         longest = max(map(len, texts))
         width = -(-longest // self.multiple_of) * self.multiple_of
@@ -111,7 +141,9 @@ class PairCollator:
             input_ids[row, : len(text)] = text
             attention_mask[row, : len(text)] = 1
         languages = [pair[side] for side in ("source_language", "target_language") for pair in pairs]
+        scores = [pair["score"] for pair in pairs] if self.with_scores else []
         return {
+            **({"scores": torch.tensor(np.array(scores, np.float32))} if scores else {}),
             "input_ids": torch.from_numpy(input_ids),
             "attention_mask": torch.from_numpy(attention_mask),
             "language_ids": torch.tensor(np.array(languages), dtype=torch.long),

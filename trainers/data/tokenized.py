@@ -1,6 +1,7 @@
 """Pairs as token ids: tokenised once, held flat in memory, four bytes a token."""
 
 import logging
+import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -57,10 +58,19 @@ class TokenizedPairs(Dataset):
         ends: Where each text ends among the tokens (2N,).
         languages: Language row of each text (2N,).
         pair_ids: Meaning of each pair (N,).
+        scores: Score of each pair (N,), NaN for a pair without one; None where none has.
     """
 
-    def __init__(self, tokens: np.ndarray, ends: np.ndarray, languages: np.ndarray, pair_ids: np.ndarray):
+    def __init__(
+        self,
+        tokens: np.ndarray,
+        ends: np.ndarray,
+        languages: np.ndarray,
+        pair_ids: np.ndarray,
+        scores: np.ndarray | None = None,
+    ):
         self.tokens, self.ends, self.languages, self.pair_ids = tokens, ends, languages, pair_ids
+        self.scores = scores
 
     def __len__(self) -> int:
         return len(self.pair_ids)
@@ -71,7 +81,9 @@ class TokenizedPairs(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         source = 2 * int(index)
+        scored = {} if self.scores is None else {"score": self.scores[index]}
         return {
+            **scored,
             "source": self.text(source),
             "target": self.text(source + 1),
             "source_language": self.languages[source],
@@ -83,6 +95,12 @@ class TokenizedPairs(Dataset):
     def lengths(self) -> np.ndarray:
         """Tokens of the longer side of each pair (N,)."""
         return np.diff(self.ends, prepend=0).reshape(-1, 2).max(1)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Language pair of each pair as one number (N,): source row times 2^16 plus target row."""
+        source, target = self.languages.astype(np.int64).reshape(-1, 2).T
+        return (source << 16) + target
 
     def token_counts(self, num_languages: int, vocab_size: int) -> torch.Tensor:
         """How often each language uses each token (num_languages + 1, vocab); feeds `init_language_embeddings`."""
@@ -99,12 +117,19 @@ class TokenizedPairs(Dataset):
 def join_pairs(parts: Sequence[TokenizedPairs]) -> TokenizedPairs:
     """Several sets of tokenised pairs as one."""
     before = np.cumsum([0, *(len(part.tokens) for part in parts[:-1])])
+    scores = [np.full(len(part), np.nan, np.float32) if part.scores is None else part.scores for part in parts]
     return TokenizedPairs(
         np.concatenate([part.tokens for part in parts]),
         np.concatenate([part.ends + offset for part, offset in zip(parts, before, strict=True)]),
         np.concatenate([part.languages for part in parts]),
         np.concatenate([part.pair_ids for part in parts]),
+        scores_or_none(np.concatenate(scores)),
     )
+
+
+def scores_or_none(scores: np.ndarray) -> np.ndarray | None:
+    """Scores of pairs (N,); None where all are NaN."""
+    return None if np.isnan(scores).all() else scores
 
 
 def join_texts(first: TokenizedTexts, second: TokenizedTexts) -> TokenizedTexts:
@@ -182,8 +207,8 @@ def tokenize_pairs(
     """Tokenise pairs.
 
     Args:
-        rows: Dicts with `source`, `target`, `source_language`, `target_language` and, if known, `pair_id`; a
-            `datasets.Dataset` is one such.
+        rows: Dicts with `source`, `target`, `source_language`, `target_language` and, if known, `pair_id`
+            and `score`; a `datasets.Dataset` is one such.
         tokenizer: The model's tokenizer.
         config: The model's config: its languages and its longest text.
         max_length: Longest text in tokens; longer ones are cut.
@@ -197,7 +222,8 @@ def tokenize_pairs(
         InputError: No pairs, a missing column, or a language that the model does not have.
     """
     limit = min(max_length, config.max_position_embeddings or max_length)
-    tokens, ends, languages, pair_ids, empty = array("i"), array("q"), array("h"), array("q"), 0
+    tokens, ends, languages, pair_ids, scores = (array(kind) for kind in "iqhqf")
+    empty = 0
     for chunk in batched(rows, 2000):
         chunk = [complete_row(row, source_language, target_language) for row in chunk]
         kept = [row for row in chunk if str(row["source"]).strip() and str(row["target"]).strip()]
@@ -213,10 +239,12 @@ def tokenize_pairs(
             languages.extend(config.language_id(code) if config.languages else 0 for code in codes)
             known = row.get("pair_id")
             pair_ids.append(pair_id_of(row["source"], row["source_language"]) if known is None else known)
+            scores.append(math.nan if row.get("score") is None else row["score"])
     if empty:
         logger.warning("%d pairs left out: one side is empty", empty)
     if not pair_ids:
         raise InputError("there are no pairs to train on; give rows with a source and a target text")
     kinds = (np.int32, np.int64, np.int16, np.int64)
     sides = (tokens, ends, languages, pair_ids)
-    return TokenizedPairs(*(np.frombuffer(side, kind) for side, kind in zip(sides, kinds, strict=True)))
+    columns = [np.frombuffer(side, kind) for side, kind in zip(sides, kinds, strict=True)]
+    return TokenizedPairs(*columns, scores=scores_or_none(np.frombuffer(scores, np.float32)))

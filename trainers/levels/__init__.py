@@ -4,7 +4,7 @@ Language and sentence level read one forward pass over both sides of the pairs. 
 pairs: for the word distribution (eq. 13) their words from that same pass, for MLM (eq. 12) a second, masked pass.
 """
 
-from .encoded import EncodedPairs, Step, chosen_losses, fused, level_of
+from .encoded import EncodedPairs, Step, chosen_losses, encode_pairs, level_of
 from .language import LanguageLevel
 from .momentum import MomentumContrast
 from .sentence import sentence_losses
@@ -17,7 +17,7 @@ __all__ = [
     "Step",
     "WordLevel",
     "chosen_losses",
-    "fused",
+    "encode_pairs",
     "level_of",
     "sentence_losses",
 ]

@@ -1,13 +1,16 @@
 """What the levels share: which losses are on, and what one step hands them."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from xling_align.modeling_xling import XLingAlignModel
+from xling_align.modeling_xling import XLingAlignModel, XLingAlignOutput
 
 from ..arguments import LEVELS, XLingAlignTrainingArguments
+from ..distributed import gather, rank, with_mean_one
+from ..objectives import PairVectors
 
 
 def chosen_losses(args: XLingAlignTrainingArguments) -> list[str]:
@@ -24,8 +27,8 @@ def chosen_losses(args: XLingAlignTrainingArguments) -> list[str]:
 
 
 def level_of(loss: str) -> str:
-    """The level that a loss belongs to."""
-    return next(level for level, losses in LEVELS.items() if loss in losses)
+    """The level that a loss belongs to; the alignment regulariser is none of `LOSSES` and of the sentence level."""
+    return next((level for level, losses in LEVELS.items() if loss in losses), "sentence")
 
 
 @dataclass
@@ -64,6 +67,8 @@ class Step:
         pair_ids: Meaning of each pair (N,).
         rows: Rows that the word level sees (2M,), sources first; none where no loss reads words.
         encoded: The first pass.
+        scores: Score of each pair from the data (N,), NaN for a pair without one; None if the data has none.
+        weights: How much each pair counts (N,), of mean 1 over all processes; None for all alike.
     """
 
     model: nn.Module
@@ -71,6 +76,21 @@ class Step:
     pair_ids: Tensor
     rows: Tensor
     encoded: EncodedPairs
+    scores: Tensor | None = None
+    weights: Tensor | None = None
+
+    @cached_property
+    def pairs(self) -> PairVectors:
+        """The batch's pairs, held against those of all processes; without weights."""
+        source, target = self.encoded.vectors.float().chunk(2)
+        everyone = gather(source), gather(target), gather(self.pair_ids)
+        return PairVectors(source, target, self.pair_ids, *everyone, first=rank() * len(source))
+
+    def row_weights(self, pairs: int | None = None) -> Tensor | None:
+        """Weights of the rows that the word level sees, or of their sources alone (pairs,), of mean 1; or None."""
+        if self.weights is None:
+            return None
+        return with_mean_one(self.weights[self.rows[:pairs] % len(self.pair_ids)])
 
     def texts(self, rows: Tensor | slice = slice(None)) -> list[list[int]]:
         """Token ids of rows, without padding."""
@@ -83,3 +103,68 @@ def fused(base: XLingAlignModel, words: Tensor, sentences: Tensor) -> Tensor:
     if base.word_fusion is None:
         return words
     return base.word_fusion(words.unsqueeze(1), sentences).squeeze(1)
+
+
+def encode_pairs(
+    base: XLingAlignModel, model: nn.Module, inputs: dict[str, Tensor], groups: int, word_rows: Tensor | None = None
+) -> EncodedPairs:
+    """Representations of a batch's 2N rows, in several passes.
+
+    Args:
+        base: The model without its heads.
+        model: The model, possibly wrapped.
+        inputs: `input_ids` and `attention_mask` (2N, words), `language_ids` (2N,).
+        groups: Rows of like length go together, in so many passes.
+        word_rows: Rows whose words are wanted, in rising order; none unless given.
+
+    Returns:
+        The representations, in the order of the rows.
+    """
+    pair_form = base.config.fusion_context == "pair"  # a pair's fusion needs both of its rows
+    lengths = inputs["attention_mask"].sum(1)
+    groups = 1 if pair_form else groups
+    parts = lengths.argsort(stable=True).chunk(groups) if groups > 1 else [torch.arange(len(lengths))]
+    outputs, words = [], []
+    for rows in parts:
+        rows = rows.to(lengths.device)
+        width = int(lengths[rows].max()) if groups > 1 else inputs["input_ids"].shape[1]
+        texts = {name: inputs[name][rows, :width] for name in ("input_ids", "attention_mask")}
+        output = model(**texts, language_ids=inputs["language_ids"][rows], paired=pair_form, fuse_words=False)
+        outputs.append(output)
+        if word_rows is not None:
+            words.append(words_of(base, output, texts["attention_mask"], rows, word_rows))
+    back = torch.cat(list(parts)).argsort().to(lengths.device)
+    names = ("pooler_output", "language_state", "language_ids", "projection")
+    joined = {
+        name: None if outputs[0].get(name) is None else torch.cat([output[name] for output in outputs])[back]
+        for name in names
+    }
+    if word_rows is not None:
+        states, owners = (torch.cat(side) for side in zip(*words, strict=True))
+        order = owners.argsort(stable=True)
+        joined |= {"words": states[order], "word_rows": owners[order]}
+    return EncodedPairs(**joined)  # pyright: ignore[reportArgumentType]
+
+
+def words_of(
+    base: XLingAlignModel, output: XLingAlignOutput, mask: Tensor, rows: Tensor, wanted: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Fused words of the wanted rows in one pass, first tokens left out.
+
+    Args:
+        base: Holds the fusion; in the paper's form words are fused with the partner's sentence too.
+        output: Of the pass.
+        mask: 1 for real tokens (rows, words).
+        rows: Which rows of the batch the pass had (rows,).
+        wanted: Rows of the batch that are wanted.
+
+    Returns:
+        Words (words, dim) and the row of each (words,).
+    """
+    own = torch.isin(rows, wanted.to(rows.device))
+    places = (mask.bool() & own.unsqueeze(1))[:, 1:].nonzero()
+    states = output.word_states[places[:, 0], places[:, 1] + 1]  # pyright: ignore[reportOptionalSubscript]
+    sentence: Tensor = output.pooler_output  # pyright: ignore[reportAssignmentType]
+    pair_form = base.config.fusion_context == "pair"
+    contexts = [sentence, sentence.roll(len(sentence) // 2, 0)] if pair_form else [sentence]
+    return fused(base, states, torch.stack(contexts, 1)[places[:, 0]]), rows[places[:, 0]]

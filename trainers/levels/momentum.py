@@ -7,7 +7,8 @@ from xling_align.modeling_xling import XLingAlignForPreTraining
 
 from ..arguments import XLingAlignTrainingArguments
 from ..data.mixup import mix_pairs
-from ..distributed import gather
+from ..data.monolingual import MonolingualTexts
+from ..distributed import gather, process_count, rank, with_mean_one
 from ..momentum import KeyQueue, MomentumEncoder
 from ..objectives import momentum_contrast
 from .encoded import Step
@@ -17,26 +18,36 @@ from .word import padded
 class MomentumContrast:
     """Queries of the encoder against keys of its slow copy, both ways; the queue takes in each step's keys.
 
-    InfoXLM leaves the loss out until its queue is full; here the keys so far serve, from the second step on.
+    InfoXLM leaves the loss out until its queue is full; here the keys so far serve, from the second step on. Single
+    sentences, if there are any, follow each step's keys into the queue.
 
     Args:
-        args: `queue_size`, `momentum`, `momentum_tau`, `mixup`.
+        args: `queue_size`, `momentum`, `momentum_tau`, `mixup`, `hard_negatives`, `hard_margin`, `monolingual_share`.
         model: What is copied.
         cls: Id that starts a text.
         pad: Id that pads.
+        texts: Single sentences.
     """
 
-    def __init__(self, args: XLingAlignTrainingArguments, model: XLingAlignForPreTraining, cls: int | None, pad: int):
-        self.args, self.base, self.cls, self.pad = args, model.xling, cls, pad
+    def __init__(
+        self,
+        args: XLingAlignTrainingArguments,
+        model: XLingAlignForPreTraining,
+        cls: int | None,
+        pad: int,
+        texts: MonolingualTexts | None = None,
+    ):
+        self.args, self.base, self.cls, self.pad, self.texts = args, model.xling, cls, pad, texts
+        self.texts_seen = 0  # by all processes
         config = model.config
         self.encoder = MomentumEncoder(self.base, args.momentum).to(args.device)
         self.queue = KeyQueue(args.queue_size, config.projection_dim or config.hidden_size).to(args.device)
 
     def __call__(self, step: Step) -> Tensor:
         """The loss of one batch, a scalar."""
-        inputs, pair_ids, vectors = step.inputs, step.pair_ids, step.encoded.vectors
+        inputs, pair_ids, weights, vectors = step.inputs, step.pair_ids, step.weights, step.encoded.vectors
         if self.args.mixup:
-            inputs, pair_ids = self.mixed(step)
+            inputs, pair_ids, weights = self.mixed(step)
             vectors = self.vectors(step.model(**inputs, fuse_words=False))
         keys = self.vectors(self.encoder(**inputs, fuse_words=False)).float()
         ids = torch.cat([pair_ids, pair_ids])
@@ -45,18 +56,34 @@ class MomentumContrast:
         if len(negatives):
             known = ids.unsqueeze(1) == meanings.unsqueeze(0)
             partners = keys.roll(len(pair_ids), 0)
-            loss = momentum_contrast(vectors.float(), partners, negatives, self.args.momentum_tau, known)
+            both = None if weights is None else torch.cat([weights, weights])
+            hard = {"hardest": self.args.hard_negatives, "margin": self.args.hard_margin}
+            loss = momentum_contrast(
+                vectors.float(), partners, negatives, self.args.momentum_tau, known, weights=both, **hard
+            )
         if step.model.training:
             self.queue.push(gather(keys), gather(ids))
+            if self.texts is not None:
+                self.push_texts(self.texts, max(1, round(self.args.monolingual_share * len(step.pair_ids))))
         return loss
+
+    def push_texts(self, texts: MonolingualTexts, count: int) -> None:
+        """Put the next `count` single sentences of each process into the queue."""
+        rows = texts.rows(self.texts_seen + rank() * count, count)
+        self.texts_seen += process_count() * count
+        device = self.queue.vectors.device
+        batch = padded([texts.texts.text(row).tolist() for row in rows], self.pad, None, device)
+        batch["language_ids"] = torch.from_numpy(texts.languages[rows]).long().to(device)
+        keys = self.vectors(self.encoder(**batch, fuse_words=False)).float()
+        self.queue.push(gather(keys), gather(torch.from_numpy(texts.ids[rows]).to(device)))
 
     @staticmethod
     def vectors(output) -> Tensor:
         """What is compared (rows, dim)."""
         return output.pooler_output if output.projection is None else output.projection
 
-    def mixed(self, step: Step) -> tuple[dict[str, Tensor], Tensor]:
-        """Each two neighbouring pairs joined to one, in random order, and an id for each (mixup contrast)."""
+    def mixed(self, step: Step) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+        """Each two neighbouring pairs joined to one, in random order; with an id and the lower weight of the two."""
         texts, count = step.texts(), len(step.pair_ids)
         pairs = list(zip(texts[:count], texts[count:], strict=True))
         joined = [
@@ -64,17 +91,22 @@ class MomentumContrast:
         ]
         sides = [side for number in (0, 1) for side in (pair[number] for pair in joined)]
         limit = self.base.config.max_position_embeddings
-        return padded(sides, self.pad, limit, step.pair_ids.device), step.pair_ids[: 2 * len(joined) : 2]
+        first = slice(0, 2 * len(joined), 2)
+        weights = None
+        if step.weights is not None:
+            weights = with_mean_one(torch.minimum(step.weights[first], step.weights[1::2]))
+        return padded(sides, self.pad, limit, step.pair_ids.device), step.pair_ids[first], weights
 
     def after_step(self) -> None:
         """Let the slow copy follow, after the optimiser's step."""
         self.encoder.update(self.base)
 
     def state_dict(self) -> dict:
-        """Slow copy and queue."""
-        return {"encoder": self.encoder.state_dict(), "queue": self.queue.state_dict()}
+        """Slow copy, queue, and how many single sentences went into it."""
+        return {"encoder": self.encoder.state_dict(), "queue": self.queue.state_dict(), "texts": self.texts_seen}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from a state."""
         self.encoder.load_state_dict(state["encoder"])
         self.queue.load_state_dict(state["queue"])
+        self.texts_seen = state["texts"]

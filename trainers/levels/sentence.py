@@ -1,62 +1,72 @@
 """Sentence level: pairs near each other (eq. 7), and both languages' similarities alike (eq. 8)."""
 
+from dataclasses import replace
+
 from torch import Tensor
 
+from ..adaptive.policies import Policies
 from ..arguments import XLingAlignTrainingArguments
-from ..distributed import gather, rank
+from ..distributed import gather
 from ..objectives import (
     PairVectors,
     additive_margin,
     intra_similarity,
     multi_positive,
     paper_intra_similarity,
+    rince,
     sigmoid_loss,
     symmetric_infonce,
 )
 from .encoded import Step
 
 
-def gathered(step: Step) -> PairVectors:
-    """The batch's pairs, held against those of all processes."""
-    source, target = step.encoded.vectors.float().chunk(2)
-    everyone = gather(source), gather(target), gather(step.pair_ids)
-    return PairVectors(source, target, step.pair_ids, *everyone, first=rank() * len(source))
-
-
-def inter_loss(pairs: PairVectors, args: XLingAlignTrainingArguments) -> Tensor:
+def inter_loss(pairs: PairVectors, args: XLingAlignTrainingArguments, tau: float | Tensor, progress: float) -> Tensor:
     """The chosen form of the inter-sentence loss.
 
     Args:
         pairs: The pairs of the batch.
-        args: `inter_loss`, `tau`, `margin`.
+        args: `inter_loss`, `margin`, `temperature`, `rince_q`, `rince_lambda`, `rince_warmup`.
+        tau: Temperature.
+        progress: Share of the training that is done.
 
     Returns:
         A scalar.
     """
+    reweighted = args.temperature == "macl"
     if args.inter_loss == "additive_margin":
-        return additive_margin(pairs, args.margin, args.tau)
+        return additive_margin(pairs, args.margin, tau, reweighted)
+    if args.inter_loss == "infonce" or args.inter_loss == "rince" and progress < args.rince_warmup:
+        return symmetric_infonce(pairs, tau, reweighted)
     if args.inter_loss == "sigmoid":
-        return sigmoid_loss(pairs, 1 / args.tau, -1 / args.tau)  # SigLIP starts with as much of a bias
-    return {"infonce": symmetric_infonce, "multi_positive": multi_positive}[args.inter_loss](pairs, args.tau)
+        return sigmoid_loss(pairs, 1 / tau, -1 / tau)  # SigLIP starts with as much of a bias
+    if args.inter_loss == "rince":
+        return rince(pairs, args.rince_q, args.rince_lambda, tau)
+    return multi_positive(pairs, tau)
 
 
-def sentence_losses(step: Step, names: list[str], args: XLingAlignTrainingArguments) -> dict[str, Tensor]:
-    """Those of `inter` and `intra` that are on.
+def sentence_losses(
+    step: Step, names: list[str], args: XLingAlignTrainingArguments, policies: Policies
+) -> dict[str, Tensor]:
+    """Those of `inter`, `intra` and the alignment regulariser that are on.
 
     Args:
         step: The batch.
         names: All losses that are on.
         args: Their forms and settings.
+        policies: Temperature and regulariser.
 
     Returns:
         Scalars by name.
     """
-    if not {"inter", "intra"} & set(names):
-        return {}
-    pairs, losses = gathered(step), {}
+    losses: dict[str, Tensor] = {}
+    if not {"inter", "intra"} & set(names) and policies.regulariser is None:
+        return losses
+    pairs = step.pairs if step.weights is None else replace(step.pairs, all_weights=gather(step.weights))
     if "inter" in names:
-        losses["inter"] = inter_loss(pairs, args)
+        losses["inter"] = inter_loss(pairs, args, policies.temperature(), policies.temperature.progress())
     if "intra" in names:
         printed = args.intra_loss == "paper"
         losses["intra"] = paper_intra_similarity(pairs) if printed else intra_similarity(pairs, args.intra_tau)
+    if policies.regulariser is not None:
+        losses["alignment"] = policies.regulariser(pairs)
     return losses

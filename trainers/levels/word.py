@@ -67,10 +67,11 @@ class WordLevel:
         visible, labels = self.masker.torch_mask_tokens(ids.clone(), special_tokens_mask=self.is_special(ids))
         return visible, labels != -100
 
-    def restored(self, states: Tensor, tokens: Tensor) -> Tensor:
-        """Loss of fused states (positions, dim): its mean over processes is the mean over all their positions."""
-        total = sum_over_processes(torch.tensor(float(len(tokens)), device=tokens.device)) / process_count()
-        return masked_lm(self.head.transform(states), self.head.decoder, tokens, total.clamp(min=1))
+    def restored(self, states: Tensor, tokens: Tensor, weights: Tensor | None) -> Tensor:
+        """Loss of fused states (positions, dim): its mean over processes is that over all positions, by weight."""
+        own = torch.tensor(float(len(tokens)), device=tokens.device) if weights is None else weights.sum()
+        total = (sum_over_processes(own) / process_count()).clamp(min=1e-6)
+        return masked_lm(self.head.transform(states), self.head.decoder, tokens, total, weights)
 
     def mlm(self, step: Step) -> Tensor:
         """Masked words of single sentences (eq. 12), fused with their own and the translation's sentence (eq. 10)."""
@@ -82,7 +83,9 @@ class WordLevel:
         partners = step.encoded.pooler_output.roll(len(step.pair_ids), 0)[rows]
         sentences = torch.stack([output.pooler_output, partners.to(output.pooler_output)], 1)  # (rows, 2, dim)
         states = fused(self.base, output.word_states[hidden], sentences[hidden.nonzero()[:, 0]])
-        return self.restored(states, ids[hidden])
+        weights = step.row_weights()
+        by_position = None if weights is None else weights[hidden.nonzero()[:, 0]]
+        return self.restored(states, ids[hidden], by_position)
 
     def tlm(self, step: Step) -> Tensor:
         """Masked words of source and target in one text (Conneau and Lample 2019)."""
@@ -96,11 +99,13 @@ class WordLevel:
         batch["input_ids"], hidden = self.masked(ids)
         output = step.model(**batch, fuse_words=False)
         sentences = output.pooler_output[hidden.nonzero()[:, 0]].unsqueeze(1)
-        return self.restored(fused(self.base, output.word_states[hidden], sentences), ids[hidden])
+        weights = step.row_weights(half)
+        by_position = None if weights is None else weights[hidden.nonzero()[:, 0]]
+        return self.restored(fused(self.base, output.word_states[hidden], sentences), ids[hidden], by_position)
 
     def distribution(self, step: Step) -> Tensor:
         """Each sentence predicts the words of its translation (eq. 13)."""
-        rows, words = step.rows, step.encoded.words
+        rows, words, weights = step.rows, step.encoded.words, step.row_weights()
         ids = step.inputs["input_ids"][rows.roll(len(rows) // 2)]
         counted = step.inputs["attention_mask"][rows.roll(len(rows) // 2)].bool() & ~self.is_special(ids)
         tokens, token_rows = ids[counted], counted.nonzero()[:, 0]
@@ -108,10 +113,15 @@ class WordLevel:
         if self.args.distribution_loss == "per_token":
             states = self.head.transform(words)
             return word_distribution_per_token(
-                states, self.head.decoder, word_rows, tokens, token_rows, self.args.smoothing
+                states, self.head.decoder, word_rows, tokens, token_rows, self.args.smoothing, weights=weights
             )
         counts = word_rows.bincount(minlength=len(rows)).clamp(min=1).unsqueeze(1)
         totals = torch.zeros(len(rows), words.shape[1], device=words.device).index_add(0, word_rows, words.float())
         return word_distribution(
-            self.head.transform(totals / counts), self.head.decoder, tokens, token_rows, self.args.smoothing
+            self.head.transform(totals / counts),
+            self.head.decoder,
+            tokens,
+            token_rows,
+            self.args.smoothing,
+            weights=weights,
         )

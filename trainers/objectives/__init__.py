@@ -13,6 +13,7 @@ from .masked_lm import masked_lm
 from .momentum_contrast import momentum_contrast
 from .multi_positive import multi_positive
 from .pair_vectors import PairVectors
+from .rince import rince
 from .sigmoid import sigmoid_loss
 from .word_distribution import word_distribution, word_distribution_per_token
 
@@ -29,6 +30,7 @@ __all__ = [
     "multi_positive",
     "paper_intra_similarity",
     "reversal_strength",
+    "rince",
     "sigmoid_loss",
     "symmetric_infonce",
     "word_distribution",

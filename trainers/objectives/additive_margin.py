@@ -4,11 +4,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from .infonce import LOWEST, cosines
+from .infonce import LOWEST, cosines, easy_as_hard
 from .pair_vectors import PairVectors
 
 
-def additive_margin(pairs: PairVectors, margin: float = 0.3, tau: float | Tensor = 0.1) -> Tensor:
+def additive_margin(
+    pairs: PairVectors, margin: float = 0.3, tau: float | Tensor = 0.1, reweighted: bool = False
+) -> Tensor:
     """InfoNCE whose positives must win by a margin of cosine; rows of one meaning are no negatives of each other.
 
     LaBSE sums the two directions; this is their mean, so that a margin of 0 gives `symmetric_infonce`.
@@ -17,6 +19,7 @@ def additive_margin(pairs: PairVectors, margin: float = 0.3, tau: float | Tensor
         pairs: The pairs of the batch.
         margin: What is taken off the positive cosine, before the temperature.
         tau: Temperature: one over LaBSE's scale, which its paper leaves out.
+        reweighted: Whether each query's value goes through `easy_as_hard`.
 
     Returns:
         The mean over local pairs and directions, a scalar in fp32.
@@ -28,12 +31,14 @@ def additive_margin(pairs: PairVectors, margin: float = 0.3, tau: float | Tensor
     """
     forward = _direction(pairs.source, pairs.all_target, pairs, margin, tau)
     backward = _direction(pairs.target, pairs.all_source, pairs, margin, tau)
-    return (forward + backward) / 2
+    if reweighted:
+        forward, backward = easy_as_hard(forward), easy_as_hard(backward)
+    return pairs.mean(forward + backward) / 2
 
 
 def _direction(queries: Tensor, keys: Tensor, pairs: PairVectors, margin: float, tau: float | Tensor) -> Tensor:
-    """Mean over queries (pairs, dim) that look for their partners among the keys (all pairs, dim)."""
+    """Cross-entropy of each query (pairs, dim) that looks for its partner among the keys (all pairs, dim)."""
     scores = cosines(queries, keys)
     own = pairs.positives.unsqueeze(1)
     scores = scores.scatter_add(1, own, torch.full_like(own, -margin, dtype=scores.dtype)) / tau
-    return cross_entropy(scores.masked_fill(pairs.masked, LOWEST), pairs.positives)
+    return cross_entropy(scores.masked_fill(pairs.masked, LOWEST), pairs.positives, reduction="none")

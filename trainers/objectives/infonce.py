@@ -17,7 +17,7 @@ def cosines(queries: Tensor, keys: Tensor) -> Tensor:
 def infonce(
     queries: Tensor, keys: Tensor, positives: Tensor, tau: float | Tensor = 0.05, masked: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy of finding each query's positive among the keys, by cosine over tau.
+    """Cross-entropy of finding each query's positive among the keys, by cosine over tau, query by query.
 
     Args:
         queries: Vectors (queries, dim).
@@ -27,25 +27,45 @@ def infonce(
         masked: True for keys that are no negatives of a query (queries, keys).
 
     Returns:
-        The mean over queries, a scalar in fp32.
+        One value for each query (queries,) in fp32.
 
     Example:
         >>> vectors = torch.eye(2)
-        >>> round(infonce(vectors, vectors, torch.arange(2), tau=1.0).item(), 4)  # log(1 + exp(-1))
+        >>> round(infonce(vectors, vectors, torch.arange(2), tau=1.0)[0].item(), 4)  # log(1 + exp(-1))
         0.3133
     """
     logits = cosines(queries, keys) / tau
     if masked is not None:
         logits = logits.masked_fill(masked, LOWEST)
-    return cross_entropy(logits, positives)
+    return cross_entropy(logits, positives, reduction="none")
 
 
-def symmetric_infonce(pairs: PairVectors, tau: float | Tensor = 0.05) -> Tensor:
+def easy_as_hard(losses: Tensor) -> Tensor:
+    """MACL's reweighting: each query's cross-entropy over 1 - P, P the probability of its positive.
+
+    It takes the factor 1 - P out of the gradient, by which an easy query learns less (Huang et al. 2023, MACL). The
+    divisor carries no gradient.
+
+    Args:
+        losses: -log P of each query (queries,).
+
+    Returns:
+        Values in [1, inf), in the same shape.
+
+    Example:
+        >>> round(easy_as_hard(torch.tensor([0.6931])).item(), 3)  # log 2 over 1/2
+        1.386
+    """
+    return losses / -torch.expm1(-losses.detach().clamp(min=1e-6))
+
+
+def symmetric_infonce(pairs: PairVectors, tau: float | Tensor = 0.05, reweighted: bool = False) -> Tensor:
     """Mean of both directions of InfoNCE; rows of one meaning are never each other's negatives.
 
     Args:
         pairs: The pairs of the batch.
         tau: Temperature.
+        reweighted: Whether each query's value goes through `easy_as_hard`.
 
     Returns:
         The mean over local pairs and directions, a scalar in fp32.
@@ -58,4 +78,6 @@ def symmetric_infonce(pairs: PairVectors, tau: float | Tensor = 0.05) -> Tensor:
     positives, masked = pairs.positives, pairs.masked
     forward = infonce(pairs.source, pairs.all_target, positives, tau, masked)
     backward = infonce(pairs.target, pairs.all_source, positives, tau, masked)
-    return (forward + backward) / 2
+    if reweighted:
+        forward, backward = easy_as_hard(forward), easy_as_hard(backward)
+    return pairs.mean(forward + backward) / 2

@@ -15,7 +15,7 @@ def intra_similarity(pairs: PairVectors, tau: float | Tensor = 0.1) -> Tensor:
     P and Q are softmaxes over a row's cosines with the other texts of its own language. Against the paper: vectors are
     normalised and have a temperature, a text is not compared with itself, and rows are averaged. With raw dot products
     and the diagonal kept, both softmaxes are one-hot at 768 dimensions, and nothing is learned. Rows of one meaning
-    stay in: they are neighbours in both languages.
+    stay in: they are neighbours in both languages. Pairs of weight 0 are left out of rows and columns.
 
     Args:
         pairs: The pairs of the batch.
@@ -31,8 +31,9 @@ def intra_similarity(pairs: PairVectors, tau: float | Tensor = 0.1) -> Tensor:
     """
     own = pairs.positives.unsqueeze(1)
     sides = ((pairs.source, pairs.all_source), (pairs.target, pairs.all_target))
-    p, q = ((cosines(local, every) / tau).scatter(1, own, LOWEST).softmax(1) for local, every in sides)
-    return negative_log_cosine(p - q).sum(1).mean()
+    logits = ((cosines(local, every) / tau).scatter(1, own, LOWEST) for local, every in sides)
+    p, q = (values.masked_fill(pairs.dropped, LOWEST).softmax(1) for values in logits)
+    return pairs.mean(negative_log_cosine(p - q).sum(1))
 
 
 def negative_log_cosine(gap: Tensor, floor: float = 1e-4) -> Tensor:
@@ -73,6 +74,7 @@ def paper_intra_similarity(pairs: PairVectors) -> Tensor:
         0.6931
     """
     sides = ((pairs.source, pairs.all_source), (pairs.target, pairs.all_target))
-    p, q = ((local.float() @ every.float().T).softmax(1) for local, every in sides)
+    logits = (local.float() @ every.float().T for local, every in sides)
+    p, q = (values.masked_fill(pairs.dropped, LOWEST).softmax(1) for values in logits)
     most = 1 - torch.finfo(torch.float32).eps
-    return -torch.cos(math.pi / 2 * (p - q).clamp(-most, most)).log().sum()
+    return len(p) * pairs.mean(-torch.cos(math.pi / 2 * (p - q).clamp(-most, most)).log().sum(1))

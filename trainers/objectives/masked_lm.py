@@ -12,6 +12,7 @@ def masked_lm(
     decoder: Linear,
     tokens: Tensor,
     total: float | Tensor | None = None,
+    weights: Tensor | None = None,
     chunk: int | None = None,
 ) -> Tensor:
     """Cross-entropy of the tokens that were masked; no more logits are held at once than those of a chunk.
@@ -23,6 +24,7 @@ def masked_lm(
         total: What the sum is divided by, the number of positions unless given. Over several processes give the number
             of positions of all: then the processes' values sum up to the mean. (DDP takes the mean of gradients; for
             an exact one, give the number of positions of all over that of processes.)
+        weights: How much each position counts (positions,), 1 unless given; `total` is then their sum.
         chunk: Positions in a chunk; 2^26 logits' worth unless given.
 
     Returns:
@@ -34,6 +36,7 @@ def masked_lm(
     """
     rows = torch.arange(len(tokens), device=tokens.device)
     ones = torch.ones(len(tokens), device=states.device)
-    score = cross_entropy_score(TokenTargets(rows, tokens, ones, torch.zeros_like(ones), smoothed=False))
+    mass = ones if weights is None else weights.float()
+    score = cross_entropy_score(TokenTargets(rows, tokens, mass, torch.zeros_like(ones), smoothed=weights is not None))
     loss = vocabulary_loss(states, decoder, score, chunk_sizes(len(tokens), decoder.out_features, chunk))
-    return loss / (max(len(tokens), 1) if total is None else total)
+    return loss / (mass.sum().clamp(min=1e-6) if total is None else total)

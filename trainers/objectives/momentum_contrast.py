@@ -14,6 +14,9 @@ def momentum_contrast(
     tau: float | Tensor = 0.25,
     masked: Tensor | None = None,
     normalized: bool = True,
+    weights: Tensor | None = None,
+    hardest: int = 0,
+    margin: float = 0.95,
 ) -> Tensor:
     """Cross-entropy of telling each query's key from the keys in a queue; only the queries get a gradient.
 
@@ -24,6 +27,10 @@ def momentum_contrast(
         tau: Temperature; 0.25 is InfoXLM's.
         masked: True for queue rows that are no negatives of a query (pairs, negatives).
         normalized: Whether to compare by cosine (ours) or by dot product (InfoXLM).
+        weights: How much each pair counts, of mean 1 over all processes (pairs,); all alike unless given.
+        hardest: Only so many of the nearest rows of the queue are negatives of a query; 0 for all.
+        margin: With `hardest`, rows nearer than this share of the key's own similarity are none: they may be
+            translations too (NV-Retriever, Moreira et al. 2024). It needs a key that is nearer than 0.
 
     Returns:
         The mean over pairs, a scalar in fp32.
@@ -39,5 +46,30 @@ def momentum_contrast(
     negative = queries @ queue.T
     if masked is not None:
         negative = negative.masked_fill(masked, LOWEST)
-    logits = torch.cat([(queries * keys).sum(1, keepdim=True), negative], 1) / tau
-    return cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+    own = (queries * keys).sum(1, keepdim=True)
+    if hardest:
+        negative = hardest_negatives(own, negative, hardest, margin)
+    logits = torch.cat([own, negative], 1) / tau
+    first = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+    losses = cross_entropy(logits, first, reduction="none")
+    return losses.mean() if weights is None else (weights * losses).mean()
+
+
+def hardest_negatives(own: Tensor, negative: Tensor, hardest: int, margin: float = 0.95) -> Tensor:
+    """The nearest negatives that are not so near that they may be translations.
+
+    Args:
+        own: Similarity of each query with its key (queries, 1).
+        negative: With the negatives (queries, negatives); `LOWEST` for one that is masked.
+        hardest: How many are kept.
+        margin: Negatives above this share of a positive `own` are masked.
+
+    Returns:
+        Similarities (queries, at most `hardest`).
+
+    Example:
+        >>> hardest_negatives(torch.tensor([[0.8]]), torch.tensor([[0.1, 0.79, 0.7, 0.6]]), 2).tolist()[0][0] < 0.71
+        True
+    """
+    too_near = (own > 0) & (negative > margin * own)
+    return negative.masked_fill(too_near.detach(), LOWEST).topk(min(hardest, negative.shape[1]), 1).values

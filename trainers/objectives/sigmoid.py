@@ -11,7 +11,8 @@ def sigmoid_loss(pairs: PairVectors, logit_scale: float | Tensor = 10.0, bias: f
     """Every source with every target is a yes-or-no question: -1/N sum_ij log sigmoid(z_ij (t cos_ij + b)).
 
     z is +1 for a pair and -1 for the others; rows of one meaning that are no pair are left out. Local sources are held
-    against all targets, which is symmetric as it stands.
+    against all targets, which is symmetric as it stands. Weights of the pairs are for the questions whose answer is
+    yes; those questions are averaged by them, and the others as they are.
 
     Args:
         pairs: The pairs of the batch.
@@ -29,4 +30,5 @@ def sigmoid_loss(pairs: PairVectors, logit_scale: float | Tensor = 10.0, bias: f
     logits = logit_scale * cosines(pairs.source, pairs.all_target) + bias
     own = pairs.positives.unsqueeze(1)
     wrong = logits.scatter(1, own, -logits.gather(1, own))  # -z (t cos + b)
-    return softplus(wrong).masked_fill(pairs.masked, 0.0).sum(1).mean()
+    losses = softplus(wrong)
+    return pairs.mean(losses.gather(1, own).squeeze(1)) + losses.masked_fill(pairs.same_meaning, 0.0).sum(1).mean()

@@ -165,6 +165,13 @@ class TokenTargets:
         rows, tokens, weights = self.rows[start:end], self.tokens[start:end], self.weights[start:end]
         return TokenTargets(rows - first, tokens, weights, self.floor[first : first + count], self.smoothed)
 
+    def scaled(self, factors: Tensor | None) -> "TokenTargets":
+        """Each row multiplied by a factor of its own (rows,); as they are without factors."""
+        if factors is None:
+            return self
+        factors = factors.to(self.floor)
+        return TokenTargets(self.rows, self.tokens, self.weights * factors[self.rows], self.floor * factors)
+
     def mass(self, vocab: int) -> Tensor:
         """Sum over the vocabulary (rows,)."""
         return (vocab * self.floor).index_add(0, self.rows, self.weights)

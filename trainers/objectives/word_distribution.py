@@ -27,6 +27,7 @@ def word_distribution(
     token_rows: Tensor,
     alpha: float = 1e-5,
     special: Tensor | None = None,
+    weights: Tensor | None = None,
     chunk: int | None = None,
 ) -> Tensor:
     """KL divergence from token frequencies to the softmax of one state per sentence, such as its mean word state.
@@ -39,6 +40,7 @@ def word_distribution(
         alpha: Laplace smoothing: what each token of the vocabulary counts besides its occurrences.
         special: Ids whose occurrences don't count (ids,). They are smoothed like all others, so that p_true and q have
             one support.
+        weights: How much each row counts, of mean 1 over all processes (rows,); all alike unless given.
         chunk: Rows in a chunk; 2^26 logits' worth unless given.
 
     Returns:
@@ -51,8 +53,9 @@ def word_distribution(
     """
     targets = smoothed_frequencies(tokens, token_rows, len(states), decoder.out_features, alpha, special)
     sizes = chunk_sizes(len(states), decoder.out_features, chunk)
-    cross_entropy = vocabulary_loss(states, decoder, cross_entropy_score(targets), sizes)
-    return (cross_entropy - entropy(targets, decoder.out_features)) / max(len(states), 1)
+    score = cross_entropy_score(targets.scaled(weights))
+    cross_entropy = vocabulary_loss(states, decoder, score, sizes)
+    return (cross_entropy - entropy(targets, decoder.out_features, weights)) / max(len(states), 1)
 
 
 def word_distribution_per_token(
@@ -63,6 +66,7 @@ def word_distribution_per_token(
     token_rows: Tensor,
     alpha: float = 1e-5,
     special: Tensor | None = None,
+    weights: Tensor | None = None,
     chunk: int | None = None,
 ) -> Tensor:
     """KL divergence from token frequencies to the mean of the softmaxes at a sentence's positions.
@@ -75,6 +79,7 @@ def word_distribution_per_token(
         token_rows: Which sentence each is to be predicted by (tokens,).
         alpha: Laplace smoothing.
         special: Ids whose occurrences don't count (ids,).
+        weights: How much each row counts, of mean 1 over all processes (rows,); all alike unless given.
         chunk: Positions in a chunk of whole sentences; 2^26 logits' worth unless given. A longer sentence is a chunk
             of its own.
 
@@ -91,8 +96,9 @@ def word_distribution_per_token(
     tokens, token_rows = tokens[readable], token_rows[readable]
     targets = smoothed_frequencies(tokens, token_rows, len(lengths), decoder.out_features, alpha, special)
     sizes = whole_sentences(lengths, max(chunk_sizes(len(states), decoder.out_features, chunk), default=0))
-    cross_entropy = vocabulary_loss(states, decoder, _mean_score(targets, lengths), sizes)
-    return (cross_entropy - entropy(targets, decoder.out_features)) / max(len(lengths), 1)
+    score = _mean_score(targets.scaled(weights), lengths)
+    cross_entropy = vocabulary_loss(states, decoder, score, sizes)
+    return (cross_entropy - entropy(targets, decoder.out_features, weights)) / max(len(lengths), 1)
 
 
 def smoothed_frequencies(
@@ -121,11 +127,13 @@ def smoothed_frequencies(
     return TokenTargets(found_rows, found % vocab, counts / mass[found_rows], floor)
 
 
-def entropy(targets: TokenTargets, vocab: int) -> Tensor:
-    """Sum over rows of the entropy of the targets, each token of a row named once; a scalar."""
+def entropy(targets: TokenTargets, vocab: int, weights: Tensor | None = None) -> Tensor:
+    """Sum over rows, by weights (rows,) if given, of the entropy of the targets, each token of a row named once."""
     floor = targets.floor[targets.rows]
     above = targets.weights + floor
-    return (floor.xlogy(floor) - above.xlogy(above)).sum() - vocab * targets.floor.xlogy(targets.floor).sum()
+    rows = -vocab * targets.floor.xlogy(targets.floor)
+    rows = rows.index_add(0, targets.rows, floor.xlogy(floor) - above.xlogy(above))
+    return rows.sum() if weights is None else (weights * rows).sum()
 
 
 def whole_sentences(lengths: list[int], most: int) -> list[int]:

@@ -1,0 +1,48 @@
+"""What the programs refuse about their arguments, one line each."""
+
+from xling_align.modeling_xling import InputError, nearest
+
+
+def check_at_least(least: float, **values: float | None) -> None:
+    """Refuse arguments that are too small.
+
+    Args:
+        least: Smallest accepted value.
+        **values: Arguments by name; those that are None were not given.
+
+    Raises:
+        InputError: One of them is smaller, or not a number.
+    """
+    for name, value in values.items():
+        if value is not None and not value >= least:
+            raise InputError(f"--{name} is {value}; it must be at least {least}")
+
+
+def check_share(**values: float) -> None:
+    """Refuse arguments that are no share.
+
+    Args:
+        **values: Arguments by name.
+
+    Raises:
+        InputError: One of them is not above 0 and at most 1.
+    """
+    for name, value in values.items():
+        if not 0 < value <= 1:
+            raise InputError(f"--{name} is {value}; it must be above 0 and at most 1")
+
+
+def check_choice(name: str, given: str | list[str], accepted: tuple[str, ...]) -> None:
+    """Refuse words that an argument does not know.
+
+    Args:
+        name: The argument.
+        given: One word or several.
+        accepted: What it knows.
+
+    Raises:
+        InputError: One of them is unknown.
+    """
+    for word in [given] if isinstance(given, str) else given:
+        if word not in accepted:
+            raise InputError(f"--{name} {word!r} is not one of {', '.join(accepted)}{nearest(word, list(accepted))}")
