@@ -16,6 +16,9 @@ COMMANDS = {
     "finetune": "fine-tune on one language's labels: xling finetune RECIPE.yaml --flag value",
     "ablate": "train and measure a recipe with parts of it taken out, and other recipes beside it",
     "eval": "measure encoders side by side on all tasks that there are data for",
+    "preflight": "measure what a model makes of languages, and recommend what to do about each",
+    "adapt": "add languages to an aligned model, from plain text or pairs, and keep those that it has",
+    "self_train": "align on pairs mined from plain text, round by round: xling self_train RECIPE.yaml --flag value",
     "mine": "find translation pairs in two files of sentences that are not known to correspond",
     "score": "give translation pairs a cosine and a ratio margin by a frozen encoder",
     "info": "describe a model: encoder, languages, sizes, files",
@@ -24,7 +27,7 @@ COMMANDS = {
     "export": "write a plain encoder that loads without trust_remote_code",
     "push": "put a model on the Hub, with a card",
 }
-PROGRAMS = ("align", "finetune", "pretrain")
+PROGRAMS = ("align", "finetune", "pretrain", "self_train")
 
 
 class Parser(argparse.ArgumentParser):

@@ -133,8 +133,9 @@ class TextEncoder:
         while block := list(islice(remaining, BLOCK)):
             yield self(block, language)
 
-    def _encode(self, texts: list[str], language: str | None) -> np.ndarray:
-        inputs = self.tokenizer(
+    def tokenized(self, texts: list[str]) -> Any:
+        """Texts as a batch of token ids, on the model's device."""
+        return self.tokenizer(
             texts,
             padding=True,
             padding_side="right",
@@ -143,6 +144,9 @@ class TextEncoder:
             return_token_type_ids=False,  # one segment, which some models have no word for
             return_tensors="pt",
         ).to(next(self.model.parameters()).device)
+
+    def _encode(self, texts: list[str], language: str | None) -> np.ndarray:
+        inputs = self.tokenized(texts)
         states = self.outputs(inputs, language, **self._options).last_hidden_state  # (batch, seq, dim)
         vectors = pool(states.float(), inputs["attention_mask"], self.pooling)
         return (torch.nn.functional.normalize(vectors, dim=-1) if self.normalize else vectors).cpu().numpy()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
 
+import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedTokenizerBase, set_seed
 
@@ -106,7 +107,7 @@ def load_model(arguments: ModelArguments, languages: list[str], source_language:
                 "leave it out, or give a plain --encoder"
             )
         model, report = XLingAlignModel.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
-            arguments.encoder, output_loading_info=True, **wrapping
+            arguments.encoder, output_loading_info=True, dtype=torch.float32, **wrapping
         )
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]

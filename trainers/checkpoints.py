@@ -2,8 +2,13 @@
 
 import json
 import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from filelock import FileLock, Timeout
 from transformers.trainer_utils import get_last_checkpoint
 
 from xling_align.modeling_xling import InputError, XLingAlignConfig
@@ -50,3 +55,55 @@ def check_same_model(checkpoint: Path, config: XLingAlignConfig) -> None:
             f"{checkpoint} is of another model (its {', '.join(differing)} differ); "
             "name another --output_dir, or give the encoder and languages it was made with"
         )
+
+
+def settings_text(*settings: dict[str, Any]) -> str:
+    """All that kept work depends on as text; names of folders and runs don't count."""
+    names = ("output_dir", "logging_dir", "run_name")
+    given = [{key: value for key, value in part.items() if key not in names} for part in settings]
+    return json.dumps(given, indent=1, sort_keys=True, default=str)
+
+
+def check_settings(folder: Path, text: str) -> None:
+    """Refuse to go on with mined pairs or checkpoints that other settings left; whatever else they left is dropped.
+
+    Args:
+        folder: Where work is kept; it is made if need be.
+        text: As `settings_text` gives it.
+
+    Raises:
+        InputError: There are such pairs or checkpoints.
+    """
+    path = folder / "settings.json"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        if any(found for name in ("*.parquet", "checkpoint-*") for found in folder.rglob(name)):
+            raise InputError(f"{folder} was made with other settings; give the same ones, or another --output_dir")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other commands out of an output folder.
+
+    Args:
+        folder: The folder; it is made if need be.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: Another command is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(f"another command is at work in {folder}; wait for it or name another folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
+        (folder / "lock").unlink(missing_ok=True)

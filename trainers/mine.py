@@ -148,16 +148,9 @@ def mined(arguments: MineArguments, encoder: TextEncoder, work: Path) -> dict[st
         if not (work / "vectors.json").exists():  # what an earlier run has done is kept
             shutil.rmtree(work)
         raise
-    go_on_or_start_over(work, "vectors", vectors_manifest(arguments, encoder, pools))
-    sources, targets = (
-        encoded(work / f"{side}.vectors", pool, encoder, code)
-        for side, pool, code in zip(SIDES, pools, arguments.languages, strict=True)
-    )
-    go_on_or_start_over(work, "neighbours", {"k": arguments.k, "search": arguments.search})
-    forward = neighbours(sources, targets, arguments, work / "neighbours.forward.npz")
-    backward = neighbours(targets, sources, arguments, work / "neighbours.backward.npz")
+    vectors, forward, backward = searched(arguments, encoder, pools, work)
     proposals = (
-        document_candidates((sources, targets), documents, (forward.mean(), backward.mean()))
+        document_candidates(vectors, documents, (forward.mean(), backward.mean()))
         if documents
         else best_candidates(forward, backward)
     )
@@ -169,6 +162,32 @@ def mined(arguments: MineArguments, encoder: TextEncoder, work: Path) -> dict[st
     settings |= {"model": encoder.model.name_or_path, "batch_size": encoder.batch_size}
     found = MinedPairs(pools, arguments.languages, candidates, reasons, {"settings": settings, "versions": versions()})
     return found.write(Path(arguments.output), arguments.rejected)
+
+
+def searched(
+    arguments: MineArguments, encoder: TextEncoder, pools: tuple[Sentences, Sentences], work: Path
+) -> tuple[tuple[np.ndarray, np.ndarray], Neighbours, Neighbours]:
+    """Vectors of both pools, and the neighbours both ways; what is kept in the work folder is not made again.
+
+    Args:
+        arguments: What to mine.
+        encoder: The model.
+        pools: Sources and targets.
+        work: The folder.
+
+    Returns:
+        Vectors of the sources and of the targets, the nearest targets of every source, and the nearest sources of
+        every target.
+    """
+    go_on_or_start_over(work, "vectors", vectors_manifest(arguments, encoder, pools))
+    sources, targets = (
+        encoded(work / f"{side}.vectors", pool, encoder, code)
+        for side, pool, code in zip(SIDES, pools, arguments.languages, strict=True)
+    )
+    go_on_or_start_over(work, "neighbours", {"k": arguments.k, "search": arguments.search})
+    forward = neighbours(sources, targets, arguments, work / "neighbours.forward.npz")
+    backward = neighbours(targets, sources, arguments, work / "neighbours.backward.npz")
+    return (sources, targets), forward, backward
 
 
 def read_pools(arguments: MineArguments, work: Path) -> tuple[Sentences, Sentences]:

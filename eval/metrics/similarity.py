@@ -56,6 +56,31 @@ def uniformity(vectors: np.ndarray) -> float:
     return float(np.log(np.exp(-2 * squared).sum() / (count * (count - 1))))
 
 
+def mean_offset(source: np.ndarray, target: np.ndarray) -> float:
+    """How far two languages' centres lie apart, beside how far their sentences lie from their own centre (ours).
+
+    0 where the centres are one; 1 where they are as far apart as a sentence is from its centre. Needs no translations.
+
+    >>> mean_offset(np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([[0.0, 1.0], [0.0, -1.0]]))
+    0.0
+    >>> round(mean_offset(np.array([[0.6, 0.8], [0.6, -0.8]]), np.array([[-0.6, 0.8], [-0.6, -0.8]])), 6)  # 1.2 / 0.8
+    1.5
+
+    Args:
+        source: Vectors in one language, (N, d).
+        target: Vectors in the other, (M, d).
+
+    Returns:
+        The ratio; 0 where the sentences of each language are all one and the centres as well.
+    """
+    source, target = unit(source), unit(target)
+    centres = source.mean(axis=0), target.mean(axis=0)
+    spread = np.mean(
+        [np.linalg.norm(side - centre, axis=1).mean() for side, centre in zip((source, target), centres, strict=True)]
+    )
+    return float(np.linalg.norm(centres[0] - centres[1]) / max(spread, 1e-12))
+
+
 def hubness(source: np.ndarray, target: np.ndarray, k: int = 10) -> float:
     """Skewness of how often each target is among the k nearest of a source; 0 is even, far above it means hubs.
 

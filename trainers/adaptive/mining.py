@@ -14,8 +14,16 @@ import numpy as np
 from xling_align.eval.metrics.mining import Candidates, first_uses, ratio_margin, united
 
 SELECTIONS = ("mutual", "max")
-REASONS = ("taken", "below the threshold", "not mutual best", "sentence used by a better pair", "same text", "length")
-TAKEN, BELOW, NOT_MUTUAL, USED, SAME_TEXT, LENGTH = range(len(REASONS))
+REASONS = (
+    "taken",
+    "below the threshold",
+    "not mutual best",
+    "sentence used by a better pair",
+    "same text",
+    "length",
+    "not confirmed",
+)
+TAKEN, BELOW, NOT_MUTUAL, USED, SAME_TEXT, LENGTH, UNCONFIRMED = range(len(REASONS))
 CHUNK = 2**24  # cosines of one document held at a time
 
 

@@ -24,6 +24,7 @@ class MinedPairs:
         candidates: All candidates by falling margin.
         reasons: What became of each, a number in `REASONS` (candidates,).
         provenance: Where they come from, besides what the pools say.
+        figures: More real numbers for each candidate, by column (candidates,).
     """
 
     def __init__(
@@ -33,8 +34,10 @@ class MinedPairs:
         candidates: Candidates,
         reasons: np.ndarray,
         provenance: dict[str, Any],
+        figures: dict[str, np.ndarray] | None = None,
     ):
         self.pools, self.languages, self.candidates, self.reasons = pools, languages, candidates, reasons
+        self.figures = figures or {}
         counts = np.bincount(reasons, minlength=len(REASONS)).tolist()
         found = {"pairs": counts[TAKEN], "rejected": dict(zip(REASONS[1:], counts[1:], strict=True))}
         self.provenance = {"source": pools[0].summary, "target": pools[1].summary, **provenance, **found}
@@ -71,6 +74,7 @@ class MinedPairs:
         kinds = {"source": text, "target": text, "source_language": text, "target_language": text}
         kinds |= {"pair_id": number, "score": real, "margin": real, "cosine": real}
         kinds |= {"source_line": number, "target_line": number} | ({"reason": text} if with_reason else {})
+        kinds |= dict.fromkeys(self.figures, real)
         schema = pa.schema(kinds, metadata={"xling_mining": json.dumps(self.provenance, ensure_ascii=False)})
         partial = path.with_suffix(".partial")
         with pq.ParquetWriter(partial, schema) as writer:
@@ -95,4 +99,5 @@ class MinedPairs:
             "source_line": int(sources.lines[source]),
             "target_line": int(targets.lines[target]),
             "reason": REASONS[self.reasons[row]],
+            **{name: float(values[row]) for name, values in self.figures.items()},
         }

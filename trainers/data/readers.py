@@ -242,6 +242,20 @@ def _read_tables(
         )
 
 
+def named_language(path: str | Path, codes: Iterable[str]) -> str | None:
+    """The language that a file is named after, such as `de.tsv` or `de-en.tsv.gz`.
+
+    Args:
+        path: The file.
+        codes: Languages that it may be.
+
+    Returns:
+        The code; None if the name begins with none of them.
+    """
+    first = re.split(r"[.-]", Path(path).name)[0]
+    return first if first in codes else None
+
+
 def read_data_dir(
     data_dir: str | Path,
     languages: str | Iterable[str] | None = None,

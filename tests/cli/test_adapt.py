@@ -1,0 +1,144 @@
+"""`xling adapt` on a tiny model: what it adds and keeps, going on after a stop, bad input."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
+from xling_align.cli.main import main
+from xling_align.modeling_xling import XLingAlignModel
+
+SETS = {"en": "good morning night day sun moon", "de": "guten morgen nacht tag sonne mond"}
+TEXTS = {code: [" ".join(three) for three in itertools.permutations(text.split(), 3)] for code, text in SETS.items()}
+SETTINGS = {"max_steps": 8, "save_steps": 2, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "rounds": 1}
+FLAGS = [word for name, value in SETTINGS.items() for word in (f"--{name}", str(value))]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("adapt")
+    torch.manual_seed(0)
+    AutoModel.from_config(encoder_config("bert")).save_pretrained(root / "encoder")
+    make_tokenizer().save_pretrained(root / "encoder")
+    XLingAlignModel.from_encoder(str(root / "encoder"), LANGUAGES).save_pretrained(
+        root / "model", tokenizer=make_tokenizer()
+    )
+    (root / "en.txt").write_text("\n".join(TEXTS["en"]) + "\n")
+    (root / "nl.txt").write_text("\n".join(TEXTS["de"][::-1]) + "\n")
+    (root / "empty.txt").write_text("")
+    rows = list(zip(TEXTS["en"], TEXTS["de"], strict=True))
+    for name, code in (("replay", "de"), ("parallel", "nl"), ("other", "pl")):
+        lines = [
+            json.dumps({"source": source, "target": target, "source_language": "en", "target_language": code})
+            for source, target in rows
+        ]
+        (root / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def words(folder: Path, out: Path, *flags: str, **changes: str | None) -> list[str]:
+    given = {"model": "model", "add_languages": "nl", "mono": "nl.txt", "replay": "replay.jsonl"} | changes
+    command = ["adapt"]
+    for name, value in given.items():
+        texts = [] if value is None else value.split()
+        values = [word if name == "add_languages" else str(folder / word) for word in texts]
+        command += [f"--{name}", *values] if values else []
+    return [*command, "--output_dir", str(out), "--held_out", "20", *FLAGS, *flags]
+
+
+def test_pairs_align_an_added_language(folder, tmp_path, capsys):
+    before = (folder / "model" / "model.safetensors").read_bytes()
+    main(words(folder, tmp_path, "--tolerance", "100", parallel="parallel.jsonl"))
+    model = XLingAlignModel.from_pretrained(tmp_path)
+    assert model.config.languages == [*LANGUAGES, "nl"]
+    report = json.loads((tmp_path / "adapt.json").read_text())
+    assert list(report["before"]) == ["de", "nl"] == list(report["after"])
+    screen = capsys.readouterr().out
+    assert f"{report['after']['nl']:8.1f}" in screen and "added" in screen
+    assert not (tmp_path / "work").exists()
+    assert (folder / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_plain_text_alone_serves(folder, tmp_path, capsys):
+    main(words(folder, tmp_path, "--tolerance", "100", "--first_threshold", "0.5", source_mono="en.txt"))
+    assert XLingAlignModel.from_pretrained(tmp_path).config.languages == [*LANGUAGES, "nl"]
+    assert "nl  not measured" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} >= {"adapt.json", "model.safetensors", "tokenizer.json"}
+    rounds = [path.name for path in sorted((tmp_path / "rounds" / "1").iterdir())]
+    assert rounds == ["nl.json", "nl.parquet", "nl.rejected.parquet", "round.json"]
+
+
+def test_a_language_that_lost_too_much_is_told_by_the_exit_code(folder, tmp_path, capsys):
+    flags = ["--tolerance", "0", "--learning_rate", "0.3", "--max_steps", "30"]
+    with pytest.raises(SystemExit) as stop:
+        main(words(folder, tmp_path, *flags, parallel="parallel.jsonl"))
+    report = json.loads((tmp_path / "adapt.json").read_text())
+    assert stop.value.code == 1 and report["lost"] == ["de"] and report["after"]["de"] < report["before"]["de"]
+    assert "de lost more than 0 points; raise --replay_share" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_kill_9_and_rerun_give_the_same_weights(folder, tmp_path):
+    flags = ["--tolerance", "100", "--max_steps", "20"]
+    arguments = words(folder, Path("out"), *flags, parallel="parallel.jsonl")
+    program = "import sys; from xling_align.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command, environment = [sys.executable, "-c", program, *arguments], {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    subprocess.run(command, check=True, env=environment, capture_output=True, cwd=whole)
+    running = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, cwd=killed)
+    while not (killed / "out" / "work" / "paired.training" / "checkpoint-2").exists():
+        assert running.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.001)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not (killed / "out" / "model.safetensors").exists()
+    subprocess.run(command, check=True, env=environment, capture_output=True, cwd=killed)
+    one, other = (load_file(side / "out" / "model.safetensors") for side in (whole, killed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+BAD = {
+    "a language that is there": ({"add_languages": "de"}, (), ["has de already", "en, de, fr"]),
+    "no pairs and no text of the source": ({"parallel": None}, (), ["--parallel", "--source_mono"]),
+    "nothing to replay": ({"replay": None}, (), ["--replay", "--data_dir"]),
+    "replay of other languages": ({"replay": "other.jsonl"}, (), ["none of the model's languages", "en, de, fr"]),
+    "a file too few": ({"add_languages": "nl sv"}, (), ["2 languages", "1 files"]),
+    "no such text": ({"mono": "none.txt"}, (), ["none.txt", "no file"]),
+    "empty text": ({"mono": "empty.txt"}, (), ["empty.txt", "no sentence"]),
+    "a plain encoder": ({"model": "encoder"}, (), ["plain encoder", "xling align"]),
+    "no such model": ({"model": "none"}, (), ["none", "config.json"]),
+    "no code": ({"add_languages": "Dutch!"}, (), ["Dutch!", "ISO 639"]),
+    "pieces for a tokenizer that takes none": ({}, ("--new_tokens", "5"), ["WordLevel", "--new_tokens"]),
+    "unknown flag": ({}, ("--learning_rat", "1"), ["learning_rat", "learning_rate"]),
+    "no steps": ({}, ("--max_steps", "0"), ["--max_steps"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line(name, folder, tmp_path, capsys):
+    change, flags, expected = BAD[name]
+    with pytest.raises(SystemExit) as stop:
+        main(words(folder, tmp_path / "out", *flags, **{"parallel": "parallel.jsonl", **change}))
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert stop.value.code == 2 and len(errors) == 1
+    for word in expected:
+        assert word in errors[0]
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_the_model_itself_is_no_place_for_the_result(folder, capsys):
+    with pytest.raises(SystemExit):
+        main(words(folder, folder / "model", parallel="parallel.jsonl"))
+    assert "is the model itself" in capsys.readouterr().err

@@ -1,0 +1,224 @@
+"""The train-mine loop on tiny models: rounds, going on after a kill, bad input."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
+from xling_align.modeling_xling import XLingAlignModel
+from xling_align.trainers import self_train
+from xling_align.trainers.adaptive import rounds, words
+from xling_align.trainers.data import mixture as mixing
+from xling_align.trainers.data.readers import read_pairs
+
+SETS = [texts.split() for texts in ("good morning night day sun moon", "guten morgen nacht tag sonne mond")]
+ENGLISH, GERMAN = ([" ".join(words) for words in itertools.permutations(words, 3)] for words in SETS)
+FLAGS = {
+    "max_steps": "6",
+    "save_steps": "2",
+    "per_device_train_batch_size": "4",
+    "learning_rate": "1e-3",
+    "rounds": "2",
+    "first_threshold": "1.0",
+    "last_threshold": "0.9",
+    "disable_tqdm": "true",
+    "warmup_steps": "0",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """An aligned model, text of two languages, and the pairs in it."""
+    root = tmp_path_factory.mktemp("rounds")
+    torch.manual_seed(0)
+    AutoModel.from_config(encoder_config("bert")).save_pretrained(root / "encoder")
+    make_tokenizer().save_pretrained(root / "encoder")
+    model = XLingAlignModel.from_encoder(str(root / "encoder"), LANGUAGES)
+    words = model.get_input_embeddings().weight.data
+    english, german = (make_tokenizer().convert_tokens_to_ids(side) for side in SETS)
+    words[german] = words[english] + 0.1 * torch.randn(len(german), words.shape[1])  # nearly aligned
+    model.save_pretrained(root / "model", tokenizer=make_tokenizer())
+    (root / "en.txt").write_text("\n".join(ENGLISH) + "\n")
+    (root / "de.txt").write_text("\n".join(GERMAN[::-1]) + "\n")
+    (root / "empty.txt").write_text("")
+    (root / "latin.en.txt").write_text("\n".join(GERMAN[:50]))
+    (root / "long.txt").write_text("\n".join([*GERMAN[:60], "ja " * 400_000, *GERMAN[:5]]))
+    rows = [f"{english}\t{german}" for english, german in zip(ENGLISH, GERMAN, strict=True)]
+    (root / "gold.tsv").write_text("\n".join([*rows, "red\trot"]))
+    (root / "fr.tsv").write_text("\n".join(f"{english}\tbonjour {english}" for english in ENGLISH))
+    return root
+
+
+def flags(folder: Path, out: Path, **changes: str) -> list[str]:
+    paths = {"encoder", "gold", "train_file"}
+    given = {
+        "encoder": "model",
+        "mono": "en.txt de.txt",
+        "gold": "gold.tsv",
+        **FLAGS,
+        "output_dir": str(out),
+    } | changes
+    words = []
+    for name, value in given.items():
+        values = [str(folder / each) if name in paths or name == "mono" else each for each in value.split()]
+        words += [f"--{name}", *values]
+    return ["low_resource", *words]
+
+
+def test_examples_in_docstrings_hold():
+    import doctest
+
+    for module in (rounds, mixing, words):
+        outcome = doctest.testmod(module)
+        assert outcome.attempted and not outcome.failed
+
+
+def report(out: Path, number: int) -> dict:
+    return json.loads((out / "rounds" / str(number) / "round.json").read_text())
+
+
+def test_each_round_leaves_its_pairs_and_what_they_are_worth(folder, tmp_path):
+    self_train.main(flags(folder, tmp_path))
+    one, two = report(tmp_path, 1), report(tmp_path, 2)
+    assert (one["threshold"], two["threshold"]) == (1.0, 0.9) and one["overlap"] == 0 < two["overlap"]
+    kept = pq.read_table(tmp_path / "rounds" / "1" / "de.parquet").to_pylist()
+    gold = set(zip(ENGLISH, GERMAN, strict=True))
+    right = sum((row["source"], row["target"]) in gold for row in kept)
+    found = one["languages"]["de"]
+    assert found["pairs"] == len(kept) > 0
+    assert found["precision"] == pytest.approx(right / len(kept)) and found["recall"] == right / len(gold)
+    assert {(row["round"], row["weight"]) for row in kept} == {(1, 0.5)} and all(row["margin"] >= 1 for row in kept)
+    second = pq.read_table(tmp_path / "rounds" / "2" / "de.parquet").to_pylist()
+    assert {row["weight"] for row in second} <= {0.5, 1.0} and {row["round"] for row in second} == {2}
+    rejected = pq.read_table(tmp_path / "rounds" / "1" / "de.rejected.parquet").to_pylist()
+    counts = {reason: sum(row["reason"] == reason for row in rejected) for reason in found["rejected"]}
+    assert counts == found["rejected"] and counts["not confirmed"] > 0
+    assert [pair["target_language"] for pair in read_pairs(tmp_path / "rounds" / "2" / "de.parquet")][0] == "de"
+    assert [path.name for path in (tmp_path / "rounds" / "1").glob("*model*")] == []
+    before, after = load_file(folder / "model" / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    assert any((before[name] != after[name]).any() for name in before)
+
+
+def test_known_pairs_of_another_language_join_in(folder, tmp_path):
+    known = {"train_file": "fr.tsv", "target_language": "fr", "languages": "fr"}
+    self_train.main(flags(folder, tmp_path, rounds="1", **known))
+    assert (tmp_path / "model.safetensors").is_file()
+
+
+def test_rounds_end_when_they_find_the_same(folder, tmp_path):
+    settings = {"learning_rate": "0", "first_threshold": "0.9", "rounds": "5", "max_steps": "1"}
+    self_train.main(flags(folder, tmp_path, **settings, enough_overlap="0.6"))
+    assert report(tmp_path, 2)["overlap"] > 0.6 and not (tmp_path / "rounds" / "3").exists()
+
+
+def test_a_mixture_holds_its_shares():
+    import numpy as np
+
+    from xling_align.trainers.data.tokenized import TokenizedPairs
+
+    def part(first: int, count: int) -> TokenizedPairs:
+        tokens = np.repeat(np.arange(first, first + count), 2)
+        return TokenizedPairs(tokens, np.arange(1, 2 * count + 1), tokens.copy(), np.arange(first, first + count))
+
+    mixed = mixing.mixture([part(0, 3), part(100, 50)], [0.25, 0.75], 40, seed=0)
+    small = mixed.pair_ids[mixed.pair_ids < 100]
+    assert len(mixed) == 40 and sorted(np.bincount(small)) == [3, 3, 4]
+    assert all((mixed[row]["source"] == mixed[row]["pair_id"]).all() for row in range(40))
+    assert len(set(mixed.pair_ids[mixed.pair_ids >= 100])) == 30
+
+
+def outputs(out: Path) -> dict[str, bytes]:
+    names = [*out.glob("rounds/*/*.parquet"), *out.glob("rounds/*/*.json"), out / "model.safetensors"]
+    return {str(path.relative_to(out)): path.read_bytes() for path in names}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["rounds/2/de.work/source.vectors", "rounds/2/training/checkpoint-2"])
+def test_kill_9_and_rerun_give_the_same_pairs_and_weights(folder, tmp_path, moment):
+    program = "import sys; from xling_align.trainers.self_train import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, *flags(folder, Path("out"), max_steps="16")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    subprocess.run(command, check=True, env=environment, capture_output=True, cwd=whole)
+    running = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, cwd=killed)
+    while not (killed / "out" / moment).exists():
+        assert running.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.001)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    assert not (killed / "out" / "model.safetensors").exists()
+    subprocess.run(command, check=True, env=environment, capture_output=True, cwd=killed)
+    assert outputs(killed / "out") == outputs(whole / "out")
+
+
+def test_other_settings_are_not_gone_on_with(folder, tmp_path, capsys):
+    self_train.main(flags(folder, tmp_path, rounds="1"))
+    with pytest.raises(SystemExit):
+        self_train.main(flags(folder, tmp_path, rounds="1", k="3"))
+    assert "other settings" in capsys.readouterr().err
+
+
+def test_two_commands_do_not_share_a_folder(folder, tmp_path, capsys):
+    with FileLock(tmp_path / "lock"), pytest.raises(SystemExit):
+        self_train.main(flags(folder, tmp_path))
+    assert "another command is at work" in capsys.readouterr().err and not (tmp_path / "rounds").exists()
+
+
+def test_a_run_that_found_nothing_can_be_started_with_another_threshold(folder, tmp_path):
+    with pytest.raises(SystemExit):
+        self_train.main(flags(folder, tmp_path, rounds="1", first_threshold="9"))
+    self_train.main(flags(folder, tmp_path, rounds="1"))
+    assert report(tmp_path, 1)["languages"]["de"]["pairs"] > 0
+
+
+BAD = {
+    "no text": ({"mono": "de.txt"}, ["'en'", "--mono en.txt xx.txt"]),
+    "empty text": ({"mono": "en.txt empty.txt", "mono_languages": "en de"}, ["empty.txt", "no sentence"]),
+    "no such text": ({"mono": "en.txt fr.txt"}, ["fr.txt", "no file"]),
+    "languages swapped": ({"mono": "de.txt en.txt", "mono_languages": "en de"}, ["looks like", "swap"]),
+    "two codes for three files": ({"mono_languages": "en"}, ["2 files", "its own code"]),
+    "no code": ({"mono_languages": "en German!"}, ["German!", "ISO 639"]),
+    "language that the model lacks": ({"mono_languages": "en pl"}, ["'pl'", "en, de, fr"]),
+    "nothing above the threshold": ({"first_threshold": "9"}, ["round 1", "9.00", "--first_threshold"]),
+    "no steps": ({"max_steps": "0"}, ["--max_steps"]),
+    "share of nothing": ({"mined_share": "0"}, ["--mined_share"]),
+    "no gold": ({"gold": "none.tsv"}, ["none.tsv"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line(name, folder, tmp_path, capsys):
+    change, expected = BAD[name]
+    with pytest.raises(SystemExit) as stop:
+        self_train.main(flags(folder, tmp_path / "out", **change))
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert stop.value.code == 2 and len(errors) == 1
+    for word in expected:
+        assert word in errors[0]
+
+
+def test_a_line_of_a_million_characters_is_left_out(folder, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        self_train.main(flags(folder, tmp_path, mono="en.txt long.txt", mono_languages="en de", rounds="1"))
+    assert "60 sentences, 5 duplicates dropped, 1 left out (line 61: longer than 1000000 bytes" in caplog.text
+
+
+def test_without_faiss_one_line_says_what_to_install(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(SystemExit) as stop:
+        self_train.main(flags(folder, tmp_path / "out"))
+    assert stop.value.code == 2 and "FAISS" in capsys.readouterr().err

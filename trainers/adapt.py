@@ -1,0 +1,331 @@
+"""Add languages to an aligned model: rows, pieces, and training beside pairs of the languages that it has.
+
+One run in order: hold pairs out -> rows and pieces -> measure -> train (on pairs, by rounds of mining, or both) ->
+measure. Each step's result is kept in `OUTPUT_DIR/work`; a run that was stopped goes on after the last one, and
+training from its last checkpoint. The model that is adapted is only read.
+"""
+
+import copy
+import json
+import logging
+import random
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
+from xling_align.eval.encoding import TextEncoder, has_fast_bf16
+from xling_align.eval.metrics.retrieval import retrieval_scores
+from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
+
+from .align import load_model, with_lm_head
+from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, check_at_least
+from .averaging import train_average
+from .checkpoints import alone, check_settings, settings_text
+from .data.mixture import mixture
+from .data.pairs import Languages, Pair
+from .data.readers import named_language, read_data_dir, read_pairs
+from .data.sentences import Sentences
+from .data.tokenized import TokenizedPairs, tokenize_pairs
+from .languages import add_languages, start_languages
+from .mine_rounds import write_json
+from .new_tokens import add_embeddings, extended
+from .self_train import SelfTrainArguments, SelfTraining
+
+logger = logging.getLogger("xling_align")
+
+MOST_SENTENCES = 200_000  # of a text, that rows and pieces are learned from
+ENOUGH = 5  # times the held-out pairs that a language must have for any to be held out
+
+
+@dataclass
+class AdaptArguments:
+    """What is added, and from what.
+
+    Attributes:
+        model: Folder or Hub id of a model of ours.
+        add_languages: Codes of the languages.
+        mono: A text file for each of them, a sentence a line.
+        parallel: Files of pairs with the source language.
+        source_mono: Text of the source language; pairs are then mined from it and `mono`, round by round.
+        replay: Files of pairs of the languages that the model has.
+        data_dir: A folder of such pairs, `parallel/<corpus>/<xx>-en.tsv[.gz]`.
+        corpora: Which corpora of `data_dir`.
+        replay_share: Share of the training pairs that are of languages that the model has.
+        replay_pairs: Most of these that are read, drawn at random.
+        new_tokens: Pieces to add to the vocabulary.
+        held_out: Pairs of each language that are measured on and not trained on, where there are five times as many.
+        tolerance: Points of retrieval that a language may lose; less than about 3 is within the noise of 500 pairs.
+    """
+
+    model: str
+    add_languages: list[str] = field(default_factory=list)
+    mono: list[str] = field(default_factory=list)
+    parallel: list[str] | None = None
+    source_mono: str | None = None
+    replay: list[str] | None = None
+    data_dir: str | None = None
+    corpora: list[str] | None = None
+    replay_share: float = 0.5
+    replay_pairs: int = 60_000
+    new_tokens: int = 0
+    held_out: int = 500
+    tolerance: float = 3.0
+
+    def __post_init__(self):
+        check_at_least(0, new_tokens=self.new_tokens, tolerance=self.tolerance)
+        check_at_least(1, held_out=self.held_out, replay_pairs=self.replay_pairs)
+        Languages("add_languages", self.add_languages)
+        if not 0 < self.replay_share < 1:
+            raise InputError(f"--replay_share is {self.replay_share}; it must be above 0 and below 1")
+        if len(self.mono) != len(self.add_languages) or not self.mono:
+            raise InputError(
+                f"--add_languages names {len(self.add_languages)} languages and --mono {len(self.mono)} files; "
+                "give a text file for each language, in the same order"
+            )
+        for path in (*self.mono, *([self.source_mono] if self.source_mono else [])):
+            if not Path(path).is_file():
+                raise InputError(f"there is no file {path!r}; give a text file with a sentence a line")
+        if not self.parallel and not self.source_mono:
+            raise InputError(
+                "there is nothing to align the languages by; give --parallel FILE with pairs, or --source_mono FILE "
+                "with text of the source language to mine pairs from"
+            )
+        if not self.replay and not self.data_dir:
+            raise InputError(
+                "without pairs of the languages that the model has it would forget them; give --replay FILE or "
+                "--data_dir FOLDER"
+            )
+
+
+class Adaptation:
+    """One run.
+
+    Args:
+        arguments: What is added, and from what.
+        rounds: How pairs are mined, where that is asked for.
+        args: Training arguments; of one round, where pairs are mined.
+
+    Raises:
+        InputError: The model is none of ours or has one of the languages, or there is no number of steps.
+    """
+
+    def __init__(self, arguments: AdaptArguments, rounds: dict[str, Any], args: XLingAlignTrainingArguments):
+        self.arguments, self.rounds, self.args = arguments, rounds, args
+        self.output = Path(args.output_dir)
+        self.work = self.output / "work"
+        config = AutoConfig.from_pretrained(arguments.model)
+        if not isinstance(config, XLingAlignConfig):
+            raise InputError(f"{arguments.model!r} is a plain encoder; align it first by xling align")
+        self.old, self.source = list(config.languages), config.source_language
+        there = [code for code in arguments.add_languages if code in self.old]
+        if there:
+            raise InputError(
+                f"the model has {', '.join(there)} already, among {', '.join(self.old)}; name other languages, or "
+                "train it further by xling align"
+            )
+        if args.max_steps < 1:
+            raise InputError("say how long to train: --max_steps, such as 300 (of each round, where pairs are mined)")
+        if self.output.exists() and Path(arguments.model).exists() and self.output.samefile(arguments.model):
+            raise InputError(f"--output_dir {self.output} is the model itself; name another folder")
+
+    @property
+    def languages(self) -> list[str]:
+        """All languages but the source language, the added ones last."""
+        return [code for code in (*self.old, *self.arguments.add_languages) if code != self.source]
+
+    def run(self) -> dict[str, Any]:
+        """Adapt, and save model and report; nothing is done again that was done.
+
+        Returns:
+            Retrieval of held-out pairs by language, `before` and `after`, in %, and `lost`: the languages that lost
+            more than is tolerated.
+        """
+        with alone(self.output):
+            return self.adapted()
+
+    def adapted(self) -> dict[str, Any]:
+        """As `run`, with the output folder to itself."""
+        report = self.output / "adapt.json"
+        settings = settings_text(asdict(self.arguments), self.rounds, self.args.to_dict())
+        if report.exists():
+            result = json.loads(report.read_text(encoding="utf-8"))
+            if result["settings"] != settings:
+                raise InputError(f"{self.output} was made with other settings; name another --output_dir")
+            return result
+        check_settings(self.work, settings)
+        if not (self.work / "held.json").exists():
+            self.hold_out()
+        if not (self.work / "start").exists():
+            self.begin()
+        model = self.work / "start"
+        before = self.measured(model)
+        if self.arguments.parallel:
+            model = self.train_pairs(model, self.work / "paired")
+        if self.arguments.source_mono:
+            model = self.train_rounds(model, self.work / "rounds")
+        after = self.measured(model)
+        lost = [code for code in self.old if code in before and before[code] - after[code] > self.arguments.tolerance]
+        shutil.copytree(model, self.output, dirs_exist_ok=True, ignore=shutil.ignore_patterns("model"))
+        result = {"before": before, "after": after, "lost": lost, "tolerance": self.arguments.tolerance}
+        result["settings"] = settings
+        write_json(report, result)
+        shutil.rmtree(self.work)
+        return result
+
+    def hold_out(self) -> None:
+        """Read all pairs; write those to train on, and those to measure on."""
+        given = self.arguments
+        replay = self.stream(given.replay or [], self.old)
+        if given.data_dir:
+            rows = read_data_dir(given.data_dir, None, given.corpora)
+            replay = chain(replay, (row for row in rows if row["target_language"] in self.old))
+        most = given.held_out + given.replay_pairs // max(len(self.old) - 1, 1)
+        held: dict[str, list[Pair]] = {}
+        parallel = self.stream(given.parallel or [], given.add_languages)
+        for name, rows, limit in (("replay", replay, most), ("parallel", parallel, None)):
+            kept = []
+            for code, drawn in sampled(rows, limit).items():
+                held[code], rest = parted(drawn, given.held_out)
+                kept += rest
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+            (self.work / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        if not (self.work / "replay.jsonl").stat().st_size:
+            raise InputError(f"the replayed pairs are in none of the model's languages, {', '.join(self.old)}")
+        write_json(self.work / "held.json", {code: rows for code, rows in held.items() if rows})
+
+    def stream(self, files: list[str], languages: list[str]) -> Iterator[Pair]:
+        """Pairs of files in some languages; where there are several, a file may say its own by its name."""
+        codes = [code for code in languages if code != self.source]
+        for path in files:
+            only = codes[0] if len(codes) == 1 else named_language(path, codes)
+            yield from (row for row in read_pairs(path, self.source, only) if row["target_language"] in codes)
+
+    def begin(self) -> None:
+        """Save the model with rows and pieces for the added languages, untrained."""
+        given, config = self.arguments, XLingAlignConfig.from_pretrained(self.arguments.model)
+        model = load_model(ModelArguments(encoder=given.model), list(config.languages), config.source_language)
+        tokenizer = load_tokenizer(given.model)
+        texts = {code: self.sentences(path) for code, path in zip(given.add_languages, given.mono, strict=True)}
+        if given.new_tokens:
+            first = len(tokenizer)
+            tokenizer, parts = extended(tokenizer, list(chain(*texts.values())), given.new_tokens)
+            add_embeddings(model, first, parts)
+            logger.info("%d new pieces", len(parts))
+        add_languages(model, given.add_languages)
+        start_languages(model, tokenizer, texts, self.args.max_length)
+        model.save_pretrained(self.work / "start.partial", tokenizer=tokenizer)
+        (self.work / "start.partial").rename(self.work / "start")
+
+    def sentences(self, path: str) -> list[str]:
+        """Distinct sentences of a text, as many as rows and pieces are learned from."""
+        found = Sentences(path, self.work / "sentences.txt")
+        logger.info(found)
+        return list(islice(found.after(0), MOST_SENTENCES))
+
+    def measured(self, folder: Path) -> dict[str, float]:
+        """Retrieval of the held-out pairs by language, the mean of both directions, in %."""
+        path = self.work / f"{folder.name}.json"
+        if not path.exists():
+            tokenizer = load_tokenizer(folder)
+            model: Any = XLingAlignModel.from_pretrained(folder, dtype=torch.float32)
+            model.to(self.args.device)
+            encode = TextEncoder(model, tokenizer, normalize=True, bf16=has_fast_bf16())
+            scores = {}
+            for code, rows in json.loads((self.work / "held.json").read_text(encoding="utf-8")).items():
+                source, target = ([row[side] for row in rows] for side in ("source", "target"))
+                vectors = encode(source, language=self.source), encode(target, language=code)
+                scores[code] = 100 * retrieval_scores(*vectors)["accuracy"]
+            write_json(path, scores)
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def train_pairs(self, start: Path, folder: Path) -> Path:
+        """Train on the added languages' pairs beside the others'."""
+        if not folder.exists():
+            model = load_model(ModelArguments(encoder=str(start)), self.languages, self.source)
+            tokenizer, args = load_tokenizer(start), copy.copy(self.args)
+            args.output_dir = str(self.work / "paired.training")
+            share = self.arguments.replay_share
+            files = {self.work / "replay.jsonl": share, self.work / "parallel.jsonl": 1 - share}
+            pairs = mixed_files(files, tokenizer, model.config, args)
+            whole = with_lm_head(model, ModelArguments(encoder=str(start)), args)
+            train_average(whole, args, pairs, tokenizer, self.rounds["average_decay"], folder)
+        return folder
+
+    def train_rounds(self, start: Path, folder: Path) -> Path:
+        """Rounds of mining and training; known pairs of all languages join in."""
+        given, args = self.arguments, copy.copy(self.args)
+        args.output_dir = str(folder)
+        codes, texts = [self.source, *given.add_languages], [str(given.source_mono), *given.mono]
+        names = ("replay", "parallel") if given.parallel else ("replay",)
+        settings = {**self.rounds, "mono": texts, "mono_languages": codes, "mined_share": 1 - given.replay_share}
+        known = DataArguments(train_file=[str(self.work / f"{name}.jsonl") for name in names])
+        known.source_language = self.source
+        SelfTraining(SelfTrainArguments(**settings), ModelArguments(encoder=str(start)), known, args).run()
+        return folder
+
+
+def mixed_files(
+    files: dict[Path, float],
+    tokenizer: PreTrainedTokenizerBase,
+    config: XLingAlignConfig,
+    args: XLingAlignTrainingArguments,
+) -> TokenizedPairs:
+    """Pairs for all steps of a training.
+
+    Args:
+        files: Files of pairs, and the share of the training pairs that comes from each.
+        tokenizer: The model's.
+        config: The model's.
+        args: Steps, batch, longest text and seed.
+
+    Returns:
+        The pairs.
+    """
+    rows: list[Any] = [read_pairs(path) for path in files]
+    parts = [tokenize_pairs(part, tokenizer, config, args.max_length) for part in rows]
+    number = args.max_steps * args.train_batch_size * args.gradient_accumulation_steps
+    return mixture(parts, list(files.values()), number, args.seed)
+
+
+def sampled(rows: Iterable[Pair], limit: int | None) -> dict[str, list[Pair]]:
+    """Pairs by language, at most so many of each, drawn at random and the same in every run (Vitter's algorithm R)."""
+    generator, seen = random.Random(0), Counter()
+    found: dict[str, list[Pair]] = {}
+    for row in rows:
+        code = row["target_language"]
+        own = found.setdefault(code, [])
+        seen[code] += 1
+        if limit is None or len(own) < limit:
+            own.append(row)
+        elif (place := generator.randrange(seen[code])) < limit:
+            own[place] = row
+    return found
+
+
+def parted(rows: list[Pair], number: int) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to measure on, none where there are too few, and pairs to train on; no sentence is among both.
+
+    Args:
+        rows: Pairs of one language.
+        number: How many to measure on.
+
+    Returns:
+        Both lists.
+    """
+    order = random.Random(0).sample(rows, len(rows))
+    held: dict[int, Pair] = {}
+    targets: set[str] = set()
+    if len(rows) >= ENOUGH * number:
+        for row in order:
+            if len(held) < number and row["pair_id"] not in held and row["target"] not in targets:
+                held[row["pair_id"]] = row
+                targets.add(row["target"])
+    rest = [row for row in order if row["pair_id"] not in held and row["target"] not in targets]
+    return list(held.values()), rest

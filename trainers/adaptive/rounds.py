@@ -1,0 +1,46 @@
+"""What the rounds of a train-mine loop decide: the threshold, which pairs are confirmed, when to stop (ours)."""
+
+from collections.abc import Sequence, Set
+
+import numpy as np
+
+from .mining import TAKEN, UNCONFIRMED
+
+
+def falling(first: float, last: float, number: int, rounds: int) -> float:
+    """Threshold of round `number`, from 1: from the first to the last in equal steps.
+
+    >>> [round(falling(1.2, 1.1, number, 3), 3) for number in (1, 2, 3)]
+    [1.2, 1.15, 1.1]
+    """
+    return first + (last - first) * (number - 1) / max(rounds - 1, 1)
+
+
+def overlap(first: Set, second: Set) -> float:
+    """Jaccard overlap; 0 of two empty sets.
+
+    >>> overlap({1, 2, 3}, {2, 3, 4})
+    0.5
+    """
+    return len(first & second) / max(len(first | second), 1)
+
+
+def confirm(reasons: np.ndarray, pairs: Sequence, view: Set, before: Set) -> np.ndarray:
+    """Take out pairs that nothing else speaks for, and weigh the others.
+
+    >>> reasons = np.full(3, TAKEN)
+    >>> confirm(reasons, ["a", "b", "c"], view={"a", "b"}, before={"a"}).tolist(), (reasons == TAKEN).tolist()
+    ([1.0, 0.5, 0.0], [True, True, False])
+
+    Args:
+        reasons: What became of each candidate (candidates,); changed in place where a taken one is not confirmed.
+        pairs: The candidates.
+        view: Pairs that another view of the model finds.
+        before: Pairs of the round before.
+
+    Returns:
+        Weights (candidates,), by which pairs are drawn for training: 1 for what both speak for, 0.5 for what one does.
+    """
+    votes = np.array([(pair in view) + (pair in before) for pair in pairs], float).reshape(len(pairs))
+    reasons[(reasons == TAKEN) & (votes == 0)] = UNCONFIRMED
+    return votes / 2

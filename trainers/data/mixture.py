@@ -1,0 +1,44 @@
+"""A training set drawn from several sets of pairs, so that a small set is not drowned by a large one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .tokenized import TokenizedPairs, join_pairs
+
+
+def at_rows(pairs: TokenizedPairs, rows: np.ndarray) -> TokenizedPairs:
+    """Some of the pairs, by row; a row may occur several times."""
+    texts = [pairs.text(2 * int(row) + side) for row in rows for side in (0, 1)]
+    ends = np.cumsum([len(text) for text in texts])
+    languages = pairs.languages.reshape(-1, 2)[rows].reshape(-1)
+    scores = None if pairs.scores is None else pairs.scores[rows]
+    return TokenizedPairs(np.concatenate(texts), ends, languages, pairs.pair_ids[rows], scores)
+
+
+def drawn_rows(count: int, number: int, generator: np.random.Generator) -> np.ndarray:
+    """Rows (number,) in random order, each of the `count` as often as any other, give or take one.
+
+    >>> sorted(drawn_rows(2, 5, np.random.default_rng(0)).tolist())[1:4]
+    [0, 0, 1]
+    """
+    passes = [generator.permutation(count) for _ in range(-(-number // count))]
+    return np.concatenate(passes)[:number]
+
+
+def mixture(parts: Sequence[TokenizedPairs], shares: Sequence[float], number: int, seed: int) -> TokenizedPairs:
+    """Draw a training set.
+
+    Args:
+        parts: Sets of pairs.
+        shares: Share of the training set that comes from each; they add up to 1.
+        number: Pairs in all.
+        seed: Of the draw.
+
+    Returns:
+        The pairs, part by part.
+    """
+    generator = np.random.default_rng(seed)
+    counts = np.diff(np.round(np.cumsum(shares) * number).astype(int), prepend=0)
+    drawn = zip(parts, counts, strict=True)
+    return join_pairs([at_rows(part, drawn_rows(len(part), count, generator)) for part, count in drawn if count])

@@ -1,0 +1,143 @@
+"""One round's mining of one language, on disk: what the words say, confirmed by the sentences or the round before."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xling_align.eval.encoding import TextEncoder
+from xling_align.eval.metrics.f1 import set_scores
+from xling_align.eval.metrics.mining import Candidates, best_candidates
+from xling_align.eval.metrics.neighbours import Neighbours
+
+from .adaptive.mining import TAKEN, Pool, select_pairs
+from .adaptive.rounds import confirm, overlap
+from .adaptive.words import by_words, word_states
+from .data.formats import text_lines
+from .data.mined import MinedPairs
+from .data.pairs import LeftOut, Pair, pair_id_of
+from .data.sentences import NO_LANGUAGE, Sentences
+from .mine import NOT_RECORDED, SIDES, MineArguments, read_pools, searched, versions
+
+Lines = set[tuple[int, int]]
+
+
+class Proposals(NamedTuple):
+    """Neighbours of every source and of every target, by sentence vectors or by words."""
+
+    forward: Neighbours
+    backward: Neighbours
+
+    def chosen(self, arguments: MineArguments, threshold: float, facts: tuple[Pool, Pool]) -> tuple:
+        """Candidates, and what became of each."""
+        best = best_candidates(self.forward, self.backward)
+        return select_pairs(*best, threshold, arguments.selection, facts, arguments.max_length_ratio)
+
+
+def mine_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int, before: Path | None) -> dict[str, Any]:
+    """Mine one language and write what is confirmed; what is there already is not made again.
+
+    Args:
+        arguments: As `mine`; the threshold is that of the margin by words.
+        encoder: The model.
+        number: Of the round.
+        before: Pairs of the round before, if there was one.
+
+    Returns:
+        What the JSON beside the output holds, and the Jaccard `overlap` with the round before.
+    """
+    output, work = Path(arguments.output), arguments.beside(".work")
+    earlier = lines_of(read_rows(before)) if before else set()
+    if not output.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        write_confirmed(arguments, encoder, number, earlier, work)
+    shutil.rmtree(work, ignore_errors=True)
+    provenance = json.loads(arguments.beside(".json").read_text(encoding="utf-8"))
+    return {**provenance, "overlap": overlap(lines_of(read_rows(output)), earlier)}
+
+
+def write_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int, before: Lines, work: Path) -> None:
+    """Find a round's pairs and write them, with rejected candidates and provenance beside them.
+
+    Args:
+        arguments: As `mine_confirmed`.
+        encoder: The model.
+        number: Of the round.
+        before: Lines of the pairs of the round before.
+        work: Folder for what takes long.
+    """
+    pools = read_pools(arguments, work)
+    _, *found = searched(arguments, encoder, pools, work)
+    sentences = Proposals(*found)
+    states = [
+        word_states(work / f"{side}.words", pool.after(0), encoder, code)
+        for side, pool, code in zip(SIDES, pools, arguments.languages, strict=True)
+    ]
+    words = Proposals(by_words(sentences.forward, *states), by_words(sentences.backward, *states[::-1]))
+    facts = Pool(pools[0].ids, pools[0].lengths), Pool(pools[1].ids, pools[1].lengths)
+    candidates, reasons = words.chosen(arguments, arguments.threshold, facts)
+    others, kept = sentences.chosen(arguments, 0.0, facts)
+    places = pool_lines(candidates, pools)
+    weights = confirm(reasons, places, set(pool_lines(others.at(kept == TAKEN), pools)), before)
+    settings = {name: value for name, value in asdict(arguments).items() if name not in NOT_RECORDED}
+    provenance = {"round": number, "settings": settings, "versions": versions()}
+    figures = {"weight": weights, "round": np.full(len(weights), number)}
+    mined = MinedPairs(pools, arguments.languages, candidates, reasons, provenance, figures)
+    mined.write(Path(arguments.output), arguments.rejected)
+
+
+def pool_lines(candidates: Candidates, pools: tuple[Sentences, Sentences]) -> list[tuple[int, int]]:
+    """Where the sentences of candidates stand in their files."""
+    sides = (pool.lines[rows].tolist() for pool, rows in zip(pools, candidates[:2], strict=True))
+    return list(zip(*sides, strict=True))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path).to_pylist()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees all of it or the file before."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def lines_of(rows: list[dict[str, Any]]) -> Lines:
+    """Where the sentences of mined pairs stand in their files."""
+    return {(row["source_line"], row["target_line"]) for row in rows}
+
+
+def meaning(row: Any) -> tuple[int, int]:
+    """What tells a pair from others, whatever its case, punctuation and languages."""
+    return pair_id_of(row["source"], NO_LANGUAGE), pair_id_of(row["target"], NO_LANGUAGE)
+
+
+def hidden_pairs(gold: Iterable[Pair], source: str, target: str) -> set[tuple[int, int]]:
+    """Known pairs both of whose sentences are in the files.
+
+    Args:
+        gold: Known pairs.
+        source: Text file.
+        target: Text file.
+
+    Returns:
+        Meanings of the pairs.
+    """
+    there = [
+        {pair_id_of(line, NO_LANGUAGE) for _, line in text_lines(Path(path)) if not isinstance(line, LeftOut)}
+        for path in (source, target)
+    ]
+    return {pair for pair in map(meaning, gold) if pair[0] in there[0] and pair[1] in there[1]}
+
+
+def quality(output: Path, gold: set[tuple[int, int]]) -> dict[str, float]:
+    """`precision`, `recall` and `f1` of a round's pairs against the known ones."""
+    return set_scores(set(map(meaning, read_rows(output))), gold)

@@ -1,0 +1,320 @@
+"""Align languages that have no translations: mine pairs from plain text, train on them, mine again with the result.
+
+`python -m xling_align.trainers.self_train RECIPE.yaml --encoder MODEL --mono en.txt xx.txt --flag value`.
+adaptive_contrastive_framework.txt, section 2.2, gives no formulas; the form is ours (method.md, section 2):
+
+- Round by round: of each sentence's neighbours by sentence vectors, the best by the ratio margin of their words
+  (`adaptive/words.py`), where it is mutual and above a threshold that falls from round to round. A pair counts if the
+  sentence vectors have it as mutual best too, or the round before had it.
+- Training on these pairs and on known ones (`--train_file`, `--data_dir`), in a fixed proportion.
+- The running average of the weights is what mines in the next round, and what the next round starts from.
+- The rounds end when two find nearly the same pairs.
+
+All that is done is kept in `OUTPUT_DIR/rounds`; a run that was stopped, by `kill -9` or otherwise, goes on there and
+ends with the same pairs and the same weights.
+"""
+
+import copy
+import json
+import logging
+import shutil
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import set_seed
+
+from xling_align.eval.encoding import TextEncoder, has_fast_bf16
+from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
+
+from .adaptive.neighbours import load_faiss
+from .adaptive.rounds import falling
+from .align import PairData, load_model, with_lm_head
+from .arguments import (
+    DataArguments,
+    ModelArguments,
+    XLingAlignTrainingArguments,
+    check_at_least,
+    one_line_errors,
+    parse,
+)
+from .averaging import train_average
+from .checkpoints import alone, check_settings, settings_text
+from .data.mixture import at_rows, mixture
+from .data.pairs import Languages
+from .data.readers import read_pairs
+from .data.tokenized import TokenizedPairs, tokenize_pairs
+from .distributed import process_count
+from .mine import MineArguments
+from .mine_rounds import hidden_pairs, mine_confirmed, quality, read_rows, write_json
+from .programs import check_writable, log_to_screen
+
+logger = logging.getLogger("xling_align")
+
+
+@dataclass
+class SelfTrainArguments:
+    """What is mined and how.
+
+    Attributes:
+        mono: Text files, a sentence a line: of the source language first, then of each other language.
+        mono_languages: Their codes; the files' names up to the first dot unless given.
+        gold: Files of known pairs that the rounds are measured against, and that nothing is trained on.
+        rounds: Most rounds.
+        first_threshold: Smallest ratio margin in the first round.
+        last_threshold: In the last.
+        k: Neighbours that are compared word by word, and that a similarity is held against.
+        max_length_ratio: How many times longer or shorter than usual a target may be.
+        mined_share: Share of the training pairs that are mined ones, where known pairs are given.
+        average_decay: Of the running average of the weights.
+        enough_overlap: Jaccard overlap of two rounds' pairs from which no more round follows.
+        rejected: How many rejected candidates to keep for each reason, drawn at random.
+        batch_size: Texts in a forward pass while mining.
+    """
+
+    mono: list[str] = field(default_factory=list)
+    mono_languages: list[str] | None = None
+    gold: list[str] | None = None
+    rounds: int = 4
+    first_threshold: float = 1.12
+    last_threshold: float = 1.04
+    k: int = 8
+    max_length_ratio: float = 2.0
+    mined_share: float = 0.5
+    average_decay: float = 0.95
+    enough_overlap: float = 0.9
+    rejected: int = 1000
+    batch_size: int = 128
+
+    def __post_init__(self):
+        check_at_least(
+            1, rounds=self.rounds, k=self.k, batch_size=self.batch_size, max_length_ratio=self.max_length_ratio
+        )
+        check_at_least(0, first_threshold=self.first_threshold, last_threshold=self.last_threshold)
+        for name in ("mined_share", "average_decay", "enough_overlap"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InputError(f"--{name} is {getattr(self, name)}; it must be above 0 and at most 1")
+
+    def files(self, source_language: str) -> dict[str, str]:
+        """Text files by language, that of the source language first.
+
+        Args:
+            source_language: Its code.
+
+        Returns:
+            The files.
+
+        Raises:
+            InputError: There is none of the source language, or of any other, or a code is none.
+        """
+        codes = self.mono_languages or [Path(path).name.partition(".")[0] for path in self.mono]
+        Languages("mono_languages", codes)
+        if len(codes) != len(self.mono) or len(set(codes)) != len(codes):
+            raise InputError(
+                f"--mono names {len(self.mono)} files and --mono_languages {codes}; give each its own code"
+            )
+        files = dict(zip(codes, self.mono, strict=True))
+        if source_language not in files or len(files) < 2:
+            raise InputError(
+                f"--mono has text in {', '.join(files) or 'no language'}; give a file in {source_language!r} "
+                "and one or more in others: --mono en.txt xx.txt"
+            )
+        return {source_language: files.pop(source_language), **files}
+
+
+class SelfTraining:
+    """The rounds of one run.
+
+    Args:
+        arguments: What is mined and how.
+        model_arguments: The model to start from, and how it is wrapped.
+        data: Known pairs to train on, if any are named.
+        args: Training arguments of one round.
+
+    Raises:
+        InputError: A round has no number of steps, or several processes were started.
+    """
+
+    def __init__(
+        self,
+        arguments: SelfTrainArguments,
+        model_arguments: ModelArguments,
+        data: DataArguments,
+        args: XLingAlignTrainingArguments,
+    ):
+        self.arguments, self.model_arguments, self.data, self.args = arguments, model_arguments, data, args
+        self.files = arguments.files(data.source_language)
+        self.source, *self.targets = self.files
+        self.root = Path(args.output_dir) / "rounds"
+        self.seeds = PairData(data) if data.train_file or data.data_dir else None
+        self.known: dict[str, set] = {}
+        self.tokenizer = load_tokenizer(str(model_arguments.encoder))
+        if args.max_steps < 1:
+            raise InputError("a round needs its number of steps; give --max_steps, such as 100")
+        if process_count() > 1:
+            raise InputError("rounds of mining run in one process; start the program without a launcher")
+
+    def run(self) -> XLingAlignModel:
+        """All rounds; the model of the last is saved into the output folder.
+
+        Returns:
+            The model.
+        """
+        with alone(Path(str(self.args.output_dir))):
+            return self.all_rounds()
+
+    def all_rounds(self) -> XLingAlignModel:
+        """As `run`, with the output folder to itself."""
+        given = self.arguments, self.model_arguments, self.data
+        check_settings(self.root, settings_text(*map(asdict, given), self.args.to_dict()))
+        number, overlapping = 0, 0.0
+        while number < self.arguments.rounds and overlapping < self.arguments.enough_overlap:
+            number += 1
+            report = self.folder(number) / "round.json"
+            if not report.exists():
+                figures = self.mine_round(number)
+                logger.info(described(figures))
+                self.train_round(number)
+                write_json(report, figures)
+            shutil.rmtree(self.folder(number - 1) / "model", ignore_errors=True)
+            overlapping = json.loads(report.read_text(encoding="utf-8"))["overlap"]
+        model = self.model(number)
+        model.save_pretrained(self.args.output_dir, tokenizer=self.tokenizer)
+        logger.info("%d rounds; saved to %s", number, self.args.output_dir)
+        return model
+
+    def folder(self, number: int) -> Path:
+        """Where a round's files are."""
+        return self.root / str(number)
+
+    def model(self, number: int) -> XLingAlignModel:
+        """The model after a round; 0 for what the first starts from."""
+        set_seed(self.args.seed)  # what is new in the model starts the same in every run
+        arguments = self.model_arguments
+        if number:
+            arguments = replace(arguments, encoder=str(self.folder(number) / "model"))
+        return load_model(arguments, list(self.files), self.source)
+
+    def mine_round(self, number: int) -> dict[str, Any]:
+        """Mine pairs of every language, and write them.
+
+        Args:
+            number: Of the round.
+
+        Returns:
+            What the report says of the round.
+
+        Raises:
+            InputError: Nothing was found.
+        """
+        own = self.arguments
+        model: Any = self.model(number - 1)
+        model.to(self.args.device)
+        encoder = TextEncoder(model, self.tokenizer, "cls", own.batch_size, normalize=True, bf16=has_fast_bf16())
+        threshold = falling(own.first_threshold, own.last_threshold, number, own.rounds)
+        figures = {code: self.mine_language(number, code, encoder, threshold) for code in self.targets}
+        if not any(each["pairs"] for each in figures.values()):
+            shutil.rmtree(self.folder(number))
+            raise InputError(
+                f"round {number} found no pair with a margin of {threshold:.2f} or more that is confirmed; lower "
+                "--first_threshold, or start from a model that is nearer"
+            )
+        least = min(each["overlap"] for each in figures.values())
+        return {"round": number, "threshold": threshold, "overlap": least, "languages": figures}
+
+    def mine_language(self, number: int, code: str, encoder: TextEncoder, threshold: float) -> dict[str, Any]:
+        """Mine one language.
+
+        Args:
+            number: Of the round.
+            code: The language.
+            encoder: The model.
+            threshold: Smallest margin.
+
+        Returns:
+            How many pairs there are, how many candidates were rejected by reason, the overlap with the round before,
+            and precision and recall where known pairs were given.
+        """
+        own, output = self.arguments, self.pairs_file(number, code)
+        texts = self.files[self.source], self.files[code], self.source, code, str(output)
+        settings = {name: getattr(own, name) for name in ("k", "max_length_ratio", "rejected")}
+        before = self.pairs_file(number - 1, code) if number > 1 else None
+        found = mine_confirmed(MineArguments(*texts, threshold=threshold, **settings), encoder, number, before)
+        figures = {name: found[name] for name in ("pairs", "rejected", "overlap")}
+        if own.gold:
+            figures |= quality(output, self.gold(code))
+        return figures
+
+    def pairs_file(self, number: int, code: str) -> Path:
+        """Where a round's pairs of a language are."""
+        return self.folder(number) / f"{code}.parquet"
+
+    def gold(self, code: str) -> set:
+        """Known pairs of a language that are hidden in the texts; nothing is trained on them."""
+        if code not in self.known:
+            pairs = chain(*(read_pairs(path, self.source, [code]) for path in self.arguments.gold or []))
+            self.known[code] = hidden_pairs(pairs, self.files[self.source], self.files[code])
+        return self.known[code]
+
+    def train_round(self, number: int) -> None:
+        """Train from the last round's model on the round's pairs, and keep the average of the weights."""
+        folder = self.folder(number)
+        if (folder / "model").exists():
+            return
+        args = copy.copy(self.args)
+        args.output_dir, args.seed = str(folder / "training"), self.args.seed + number
+        model = self.model(number - 1)
+        pairs = self.training_pairs(number, model.config)
+        if model.config.language_token == "insert" and not model.language.count.any():  # never trained before
+            model.init_language_embeddings(pairs.token_counts(len(model.config.languages), model.config.vocab_size))
+        whole = with_lm_head(model, self.model_arguments, args)
+        train_average(whole, args, pairs, self.tokenizer, self.arguments.average_decay, folder / "model")
+
+    def training_pairs(self, number: int, config: XLingAlignConfig) -> TokenizedPairs:
+        """What a round trains on: its pairs, as often as their weights say, and known pairs.
+
+        Args:
+            number: Of the round.
+            config: The model's.
+
+        Returns:
+            As many pairs as the round's steps take.
+        """
+        rows = [row for code in self.targets for row in read_rows(self.pairs_file(number, code))]
+        mined = tokenize_pairs(rows, self.tokenizer, config, self.args.max_length)
+        parts = [at_rows(mined, np.repeat(np.arange(len(rows)), [round(2 * row["weight"]) for row in rows]))]
+        shares = [1.0]
+        if self.seeds:
+            parts.append(self.seeds.tokenized(self.tokenizer, config, self.args.max_length))
+            shares = [self.arguments.mined_share, 1 - self.arguments.mined_share]
+        per_step = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return mixture(parts, shares, self.args.max_steps * per_step, self.args.seed + number)
+
+
+def described(figures: dict[str, Any]) -> str:
+    """A round's report on one line."""
+    languages = []
+    for code, found in figures["languages"].items():
+        measured = (
+            f", precision {found['precision']:.1%}, recall {found['recall']:.1%}" if "precision" in found else ""
+        )
+        languages.append(f"{code} {found['pairs']:,} pairs (overlap {found['overlap']:.2f}{measured})")
+    return f"round {figures['round']}, margin {figures['threshold']:.2f}: {'; '.join(languages)}"
+
+
+@one_line_errors
+def main(argv: list[str] | None = None) -> None:
+    """Run the program."""
+    classes = SelfTrainArguments, ModelArguments, DataArguments, XLingAlignTrainingArguments
+    arguments, model, data, args = parse(argv, *classes, program="self_train")
+    log_to_screen(args.should_log)
+    load_faiss()
+    training = SelfTraining(arguments, model, data, args)
+    check_writable(args.output_dir)
+    training.run()
+
+
+if __name__ == "__main__":
+    main()
