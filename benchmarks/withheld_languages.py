@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from xling_align.cli.ablate import kept
-from xling_align.cli.models import quiet
-from xling_align.cli.tasks import Setting, encoder_of, measure
+from xling_align.cli.models import quiet, text_encoder
+from xling_align.cli.tasks import Setting, measure
 from xling_align.eval.metrics.retrieval import retrieval_scores
 from xling_align.modeling_xling import InputError, XLingAlignModel, load_tokenizer
 from xling_align.trainers import align, self_train
@@ -189,7 +189,7 @@ class Study:
     def scores(self, stage: str) -> dict[str, float]:
         """What a stage's model is worth, in %."""
         model = str(self.model(stage))
-        encode, dev = encoder_of(model), self.texts.dev()
+        encode, dev = text_encoder(model), self.texts.dev()
         sides = [encode([row[side] for row in dev], language=code) for side, code in self.sides()]
         found = {"held out": 100 * retrieval_scores(*sides)["accuracy"]}
         if self.given.test:
