@@ -238,6 +238,7 @@ class TaskArguments:
         alignment_file: Files or folders of translation pairs, parallel or mined, to stay aligned on.
         data_dir: A folder with `parallel/<corpus>/<xx>-en.tsv[.gz]`, instead or besides.
         corpora: Which corpora of `data_dir`; all unless given.
+        target_language: Code of the pairs' target side, for files that don't name it.
         languages: Codes of the pairs' target languages; all unless given.
         max_pairs: Read at most so many pairs.
     """
@@ -253,6 +254,7 @@ class TaskArguments:
     alignment_file: list[str] | None = None
     data_dir: str | None = None
     corpora: list[str] | None = None
+    target_language: str | None = None
     languages: list[str] | None = None
     max_pairs: int | None = None
 
@@ -281,6 +283,7 @@ class TaskArguments:
             data_dir=self.data_dir,
             corpora=self.corpora,
             languages=self.languages,
+            target_language=self.target_language,
             source_language=self.language,
             max_pairs=self.max_pairs,
         )

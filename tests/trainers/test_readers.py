@@ -577,7 +577,7 @@ TWO_LANGUAGES = "source\ttarget\ttarget_language\none\teins\tde\none\tun\tfr\n"
         ("a.tsv", "", {}, ["is empty"]),
         ("a.tsv", "source\ttarget\n", {}, ["is empty"]),
         ("a.tsv", "a\tb\n", {"target_languages": "de"}, ["--source_language"]),
-        ("a.tsv", "a\tb\n", {"source_language": "en"}, ["add --target_languages"]),
+        ("a.tsv", "a\tb\n", {"source_language": "en"}, ["add --target_language with"]),
         ("a.tsv", "a\tb\n", {"source_language": "en", "target_languages": ["de", "fr"]}, ["names 2", "with one code"]),
         ("a.tsv", "a\tb\n", {"source_language": "English"}, ["--source_language 'English'", "ISO 639"]),
         ("a.tsv", "eng\tger\na\tb\n", {"columns": {"source": "engl", "target": "ger"}}, ["mean 'eng'?", "'ger'"]),
@@ -608,7 +608,7 @@ def test_a_folder_without_catalogs_or_without_a_language_asked_for_is_refused(tm
     with pytest.raises(InputError, match="holds no <lang>/LC_MESSAGES"):
         read_pairs(tmp_path)
     root = write_po(tmp_path)
-    with pytest.raises(InputError, match="holds no 'de'; --target_languages can be: he$"):
+    with pytest.raises(InputError, match="holds no 'de'; --target_language can be: he$"):
         read_pairs(root, "en", ["he", "de"])
 
 

@@ -117,9 +117,9 @@ class Languages:
             The longest asked code that `code` begins with; its primary subtag if nothing was asked for.
 
         Examples:
-            >>> Languages("target_languages", ["pt", "pt-BR"]).match("pt_BR")
+            >>> Languages("target_language", ["pt", "pt-BR"]).match("pt_BR")
             'pt-BR'
-            >>> Languages("target_languages", ["pt", "pt-BR"]).match("pt-PT")
+            >>> Languages("target_language", ["pt", "pt-BR"]).match("pt-PT")
             'pt'
         """
         if code not in self.met:

@@ -139,7 +139,7 @@ def read_pairs(
     """
     columns = _checked_roles(columns or {})
     sources = Languages("source_language", source_language)
-    targets = Languages("target_languages", target_languages)
+    targets = Languages("target_language", target_languages)
     path = _local_path(path_or_id)
     given = str(path or path_or_id)
     if path is None:
@@ -311,7 +311,7 @@ def _read_corpus_file(path: Path, language: str, report: ReadReport) -> Iterator
         PairBuilder,
         columns={},
         sources=Languages("source_language", "en"),
-        targets=Languages("target_languages", language),
+        targets=Languages("target_language", language),
     )
     return _read_tables(str(path), [Table(str(path), "line", tsv_records(path, header=False))], builder_of, report)
 
