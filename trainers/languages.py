@@ -49,8 +49,9 @@ def start_languages(
         model: Changed in place.
         tokenizer: The model's.
         texts: Plain sentences by language.
-        max_length: Longest text in tokens; longer ones are cut.
+        max_length: Longest text in tokens; longer ones are cut, also at the model's own limit.
     """
+    max_length = min(max_length, model.config.max_position_embeddings or max_length)
     table = model.language.embedding.weight
     counts = torch.zeros(len(table), model.config.vocab_size)
     for code, lines in texts.items():

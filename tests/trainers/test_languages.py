@@ -36,3 +36,10 @@ def test_an_added_language_starts_at_its_text(model):
 def test_a_language_that_is_there_is_refused(model):
     with pytest.raises(InputError, match="has de already"):
         add_languages(model, ["nl", "de"])
+
+
+def test_text_that_is_longer_than_the_model_takes_is_cut(model):
+    add_languages(model, ["nl"])
+    longest = model.config.max_position_embeddings
+    start_languages(model, make_tokenizer(), {"nl": ["guten " * 2 * longest]}, max_length=4 * longest)
+    assert model.language.count[4] == 1
