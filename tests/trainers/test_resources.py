@@ -66,5 +66,5 @@ def test_the_plan_names_a_strategy_for_every_language_but_the_source(caplog):
     assert caplog.messages == [
         "de          12 pairs, 80.0 % of the batches: filtered pairs",
         "fr           3 pairs, 20.0 % of the batches: filtered and mined pairs",
-        "no pairs, to be mined: it",
+        "no pairs, not trained on: it (xling self_train mines pairs from plain text)",
     ]

@@ -135,4 +135,4 @@ def tell_plan(plans: list[LanguagePlan], filtered: bool) -> None:
             )
     without = [plan.language for plan in plans if not plan.pairs]
     if without:
-        logger.info("no pairs, to be mined: %s", ", ".join(without))
+        logger.info("no pairs, not trained on: %s (xling self_train mines pairs from plain text)", ", ".join(without))
