@@ -10,6 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,15 +62,13 @@ def run(args: argparse.Namespace) -> None:
     check_choice("equal_time", args.equal_time, args.against)
     check_writable(args.output_dir)
     study = Study(args)
-    results: dict[str, list[dict]] = {variant: [] for variant in study.variants}
-    for seed in range(args.seeds):  # seed by seed, so that a study cut short can be read
-        variants = [variant for variant in study.variants if seed < study.seeds(variant)]
-        for wait in (False, True):  # first what no other command is at, then what the others have left or finished
-            for variant in variants:
-                study.finish(variant, seed, wait)
-        for variant in variants:
-            results[variant].append(study.result(variant, seed))
-        write(Path(args.output_dir), results, args.tasks, args.beside)
+    for wait in (False, True):  # first what no other command is at, then what the others have left or finished
+        for seed in range(args.seeds):  # seed by seed, so that a study cut short can be read
+            for variant in study.variants:
+                if seed < study.seeds(variant):
+                    study.finish(variant, seed, wait)
+            if results := study.finished():
+                write(Path(args.output_dir), results, args.tasks, args.beside)
     print((Path(args.output_dir) / "table.md").read_text(encoding="utf-8"))
 
 
@@ -154,6 +153,18 @@ class Study:
         except Timeout:
             return
 
+    def finished(self) -> dict[str, list[dict]]:
+        """Results by variant of the seeds, from the first on, whose runs are complete; none before the recipe's."""
+        tasks, found = (*self.args.tasks, *self.args.beside), {}
+        for variant in self.variants:
+            seeds = range(self.seeds(variant))
+            done = takewhile(
+                lambda seed, variant=variant: all((self.folder(variant, seed) / f"{t}.json").exists() for t in tasks),
+                seeds,
+            )
+            found[variant] = [self.result(variant, seed) for seed in done]
+        return {variant: runs for variant, runs in found.items() if runs} if found[WHOLE] else {}
+
     def result(self, variant: str, seed: int) -> dict:
         """One run's result, computed or read; each of its parts is kept as soon as it is there."""
         folder = self.folder(variant, seed)
@@ -228,15 +239,15 @@ def rows(results: dict[str, list[dict]], tasks: list[str], beside: Sequence[str]
         for variant, runs in results.items()
     }  # (runs,)
     for variant, runs in results.items():
-        if not runs:
-            continue
-        own, whole = means[variant], means[WHOLE][: len(runs)]
+        both = min(len(runs), len(means[WHOLE]))
+        own, whole = means[variant], means[WHOLE][:both]
         row: dict[str, Any] = {"variant": variant, "runs": len(runs)}
         for name in (*tasks, *beside):
             scores = np.array([run[name]["score"] for run in runs])
             row |= {name: scores.mean(), f"{name}_sd": deviation(scores)}
-        row |= {"mean": own.mean(), "mean_sd": deviation(own), "difference": (own - whole).mean()}
-        row |= {"p": paired_t_test(own, whole)} | dict(zip(("low", "high"), paired_bootstrap(own, whole), strict=True))
+        row |= {"mean": own.mean(), "mean_sd": deviation(own), "difference": (own[:both] - whole).mean()}
+        row |= {"p": paired_t_test(own[:both], whole)}
+        row |= dict(zip(("low", "high"), paired_bootstrap(own[:both], whole), strict=True))
         steps = [run["training"] for run in runs if "training" in run]
         for name in ("steps", "step_seconds"):
             row[name] = float(np.median([step[name] for step in steps])) if steps else None
