@@ -212,10 +212,10 @@ class Study:
 
 def kept(path: Path, compute) -> Any:
     """What a file holds; computed and written where it is not there."""
+    from xling_align.trainers.programs import write_json
+
     if not path.exists():
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(compute()), encoding="utf-8")
-        partial.rename(path)
+        write_json(path, compute())
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -289,10 +289,8 @@ def markdown(report: dict[str, Any]) -> str:
     for task in report["tasks"]:
         lines.append([task["name"], task["metric"], *(cell_of(task, name) for name in names)])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return (
-        f"{table}\n\nMean over the languages besides English (English, and the gap to it); "
-        f"p of a paired test against {names[0]}.\n"
-    )
+    note = f"; p of a paired test against {names[0]}" if ", p " in table else ""
+    return f"{table}\n\nMean over the languages besides English (English, and the gap to it){note}.\n"
 
 
 def cell_of(task: dict[str, Any], name: str) -> str:

@@ -34,8 +34,8 @@ from .data.readers import named_language, read_data_dir, read_pairs
 from .data.sentences import Sentences
 from .data.tokenized import TokenizedPairs, tokenize_pairs
 from .languages import add_languages, start_languages
-from .mine_rounds import write_json
 from .new_tokens import add_embeddings, extended
+from .programs import write_json
 from .self_train import SelfTrainArguments, SelfTraining
 
 logger = logging.getLogger("xling_align")

@@ -103,13 +103,6 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees all of it or the file before."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
 def lines_of(rows: list[dict[str, Any]]) -> Lines:
     """Where the sentences of mined pairs stand in their files."""
     return {(row["source_line"], row["target_line"]) for row in rows}

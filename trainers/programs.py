@@ -1,8 +1,10 @@
-"""What every program does before its work: screen, processes, output folder."""
+"""What programs share: screen, processes, output folder, files that appear in one step."""
 
+import json
 import logging
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 import psutil
 
@@ -59,3 +61,10 @@ def check_writable(folder: str, flag: str = "--output_dir") -> None:
             pass
     except OSError as error:
         raise InputError(f"{flag} {folder} can't be written ({error.strerror}); name another folder") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees all of it or the file before."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)

@@ -48,8 +48,8 @@ from .data.readers import read_pairs
 from .data.tokenized import TokenizedPairs, tokenize_pairs
 from .distributed import process_count
 from .mine import MineArguments
-from .mine_rounds import hidden_pairs, mine_confirmed, quality, read_rows, write_json
-from .programs import check_writable, log_to_screen
+from .mine_rounds import hidden_pairs, mine_confirmed, quality, read_rows
+from .programs import check_writable, log_to_screen, write_json
 
 logger = logging.getLogger("xling_align")
 
