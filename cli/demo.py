@@ -271,7 +271,7 @@ def vector_plots(root: Path, corpus: "DemoCorpus", pooling: str) -> list["Figure
         "before": text_encoder(root / "encoder", AutoModel, pooling),
         "after": text_encoder(root / "model", XLingAlignModel, "cls"),
     }
-    names = {code: names[:CLOUD] for code, names in corpus.retrieval.items()}
+    names = {code: dict(enumerate(names[:CLOUD])) for code, names in corpus.retrieval.items()}
     both = zip(corpus.retrieval["en"], corpus.retrieval["de"], strict=True)
     words = [pair for pair in both if pair[0] != pair[1] and not any(" " in word for word in pair)][:PAIRS]
     english, german = ([pair[side] for pair in words] for side in (0, 1))

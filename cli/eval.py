@@ -8,7 +8,7 @@ measured under other settings is not taken for it.
 import argparse
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from xling_align.cli.ablate import kept, words
 
 if TYPE_CHECKING:
     from xling_align.cli.subject import Setting, Subject
+    from xling_align.eval.drawing import Figure
 
 PACKAGES = ("xling-align", "torch", "transformers", "tokenizers", "numpy", "scikit-learn", "scipy", "seqeval")
 UNTRAINED = "untrained"
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     check_writable(args.output, "--output")
     evaluation = Evaluation(args)
     report = evaluation.report()
-    page = write_report(args.output, report, name="results")
+    page = write_report(args.output, report, evaluation.figures(report), name="results")
     print(f"\n{markdown(report)}\n{page}")
 
 
@@ -113,14 +114,26 @@ class Evaluation:
             paths[UNTRAINED] = str(untrained(self.args.model[0], self.root / UNTRAINED))
         return paths
 
-    def report(self) -> dict[str, Any]:
-        """Measure, and put all results together."""
+    @cached_property
+    def subjects(self) -> dict[str, "Subject"]:
+        """The models ready to measure, by name."""
         from xling_align.cli.subject import Subject
 
+        return {name: Subject(path, self.root / "vectors") for name, path in self.paths.items()}
+
+    def figures(self, report: Mapping[str, Any]) -> list["Figure"]:
+        """The plots that need vectors."""
+        from xling_align.cli.eval_figures import figures
+        from xling_align.eval.summary import worst_language
+
+        worst = {task["name"]: worst_language(task, next(iter(self.subjects))) for task in report["tasks"]}
+        return figures(self.subjects, self.data, worst)
+
+    def report(self) -> dict[str, Any]:
+        """Measure, and put all results together."""
         (self.root / "parts").mkdir(exist_ok=True)
         models, found, finished = [], {}, []
-        for name, path in self.paths.items():
-            subject = Subject(path, self.root / "vectors")
+        for name, subject in self.subjects.items():
             models.append(describe(name, subject))
             for training, tasks, seed in self.parts():
                 part = self.part(name, subject, training, tasks, seed)

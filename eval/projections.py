@@ -17,27 +17,28 @@ FEWEST = 4  # vectors that t-SNE can spread
 
 def vector_figures(
     encoders: Mapping[str, Callable[..., np.ndarray]],
-    translations: Mapping[str, Sequence[str]],
+    translations: Mapping[str, Mapping[Any, str]],
     labelled: Mapping[str, tuple[Sequence[str], Sequence[Any]]],
 ) -> list[Figure]:
     """Draw texts as several models encode them: all languages together, then the classes of single languages.
 
     Args:
         encoders: Called as `encode(texts, language=code)`, by the name of the model.
-        translations: Texts by language code; those in one place are translations of each other.
+        translations: By language code, texts by their meaning; those of one meaning are translations of each other.
         labelled: Texts and their classes, by language code.
 
     Returns:
-        The clouds, and a figure for each language of `labelled`.
+        The clouds, unless there are no `translations`, and a figure for each language of `labelled`.
     """
-    codes = [code for code, texts in translations.items() for _ in texts]
-    meanings = [place for texts in translations.values() for place in range(len(texts))]
-    clouds = language_clouds(vector_spaces(encoders, translations), codes, meanings)
-    classes = [
-        class_clusters(vector_spaces(encoders, {code: texts}), labels, code)
-        for code, (texts, labels) in labelled.items()
-    ]
-    return [clouds, *classes]
+    found = []
+    if translations:
+        codes = [code for code, texts in translations.items() for _ in texts]
+        meanings = [meaning for texts in translations.values() for meaning in texts]
+        spaces = vector_spaces(encoders, {code: [*texts.values()] for code, texts in translations.items()})
+        found.append(language_clouds(spaces, codes, meanings))
+    for code, (texts, labels) in labelled.items():
+        found.append(class_clusters(vector_spaces(encoders, {code: texts}), labels, code))
+    return found
 
 
 def vector_spaces(

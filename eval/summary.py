@@ -76,6 +76,21 @@ def merged(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def worst_language(task: Mapping[str, Any], model: str, source: str = "en") -> str:
+    """The language besides the source that a model does worst in.
+
+    Args:
+        task: A task's part of a report.
+        model: Name of the model.
+        source: The language that stands apart.
+
+    Returns:
+        Its code.
+    """
+    scores = {code: score for code, score in task["results"][model]["languages"].items() if code != source}
+    return (min if task["higher_is_better"] else max)(scores, key=lambda code: scores[code])
+
+
 def _mean(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean of each number over mappings with the same names; confusion matrices are summed."""
     found = {}

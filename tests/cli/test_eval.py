@@ -16,9 +16,12 @@ from transformers import AutoModel, AutoTokenizer
 
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.cli import eval as command
+from xling_align.cli.eval_figures import figures, first_entries, translations_of
 from xling_align.cli.main import main
 from xling_align.cli.models import load_config
+from xling_align.cli.subject import Data, Subject
 from xling_align.cli.tasks import TASKS
+from xling_align.eval.data_dir import Rated, Translations
 from xling_align.model_cards.card import facts_of, write_card
 from xling_align.modeling_xling import XLingAlignModel
 
@@ -333,3 +336,27 @@ def test_stored_vectors_are_those_of_the_encoder(root, tmp_path):
         for code in ("de", "fr", None):  # French is read as the unknown language
             np.testing.assert_array_equal(stored.encode(GERMAN, language=code), bare.encode(GERMAN, language=code))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_page_shows_clouds_classes_and_words_of_all_models(everything):
+    page = (everything[0] / "results.html").read_text(encoding="utf-8")
+    assert "Languages&#39; clouds: plain, ours" in page
+    assert "Classes in en: plain, ours" in page
+    assert "Words and their translations (en, " in page
+
+
+def test_translations_are_drawn_by_language_and_meaning():
+    sides = {"de": Translations(["sun", "rain"], ["Sonne", "Regen"]), "fr": Translations(["sun"], ["soleil"])}
+    texts = translations_of(sides)
+    assert texts["en"] == {"de 1": "sun", "de 2": "rain", "fr 1": "sun"}
+    assert texts["de"] == {"de 1": "Sonne", "de 2": "Regen"} and texts["fr"] == {"fr 1": "soleil"}
+
+
+def test_words_are_drawn_once_and_not_if_spelt_alike():
+    words = Translations(["sun", "taxi", "sun", "sol", "rain"], ["Sonne", "taxi", "Sol", "Sonne", "Regen"])
+    assert first_entries(words) == [("sun", "Sonne"), ("rain", "Regen")]
+
+
+def test_without_data_for_them_there_are_no_such_plots(root):
+    ours = Subject(str(root / "ours"))
+    assert figures({"ours": ours}, {"sts17": Data({"de-en": Rated(["a"], ["b"], [1.0], ("de", "en"))})}, {}) == []

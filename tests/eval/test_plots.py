@@ -196,9 +196,9 @@ def test_vector_figures_encode_each_language_by_its_code_and_each_model():
         asked.append((language, list(texts)))
         return np.random.default_rng(len(asked)).normal(size=(len(texts), 3))
 
-    translations = {"en": ["sun", "rain"], "de": ["Sonne", "Regen"]}
+    translations = {"en": {1: "sun", 2: "rain"}, "de": {2: "Regen", 1: "Sonne"}}
     labelled = {"de": (["Schnee", "Hagel", "Glut", "Hitze"], ["cold", "cold", "hot", "hot"])}
     clouds, classes = vector_figures({"before": encode, "after": encode}, translations, labelled)
-    assert asked == [*translations.items()] * 2 + [("de", labelled["de"][0])] * 2
-    assert [row[:2] for row in clouds.rows] == [("en", 0), ("en", 1), ("de", 0), ("de", 1)]
+    assert asked == [("en", ["sun", "rain"]), ("de", ["Regen", "Sonne"])] * 2 + [("de", labelled["de"][0])] * 2
+    assert [row[:2] for row in clouds.rows] == [("en", 1), ("en", 2), ("de", 2), ("de", 1)]
     assert [row[0] for row in classes.rows] == labelled["de"][1] and len(drawn(classes)) == 2
