@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="runs of each task that fine-tunes (default 5)")
     parser.add_argument("--limit", type=int, help="score the first so many rows of each language in slow tasks")
     parser.add_argument("--train_limit", type=int, help="fine-tune on the first so many rows")
+    parser.add_argument("--label_prompts", help="YAML with the labels' descriptions, for label_names")
     parser.add_argument("--dev", action="store_true", help="measure on dev sets, while settings are chosen")
     parser.add_argument("--title", default="Evaluation", help="of the page")
 
@@ -86,7 +87,10 @@ class Evaluation:
         from xling_align.cli.subject import Setting
 
         args = self.args
-        return Setting(self.data_dir, args.languages, args.dev, args.limit, args.train_limit, seed, oracle=True)
+        limits = {"limit": args.limit, "train_limit": args.train_limit}
+        return Setting(
+            self.data_dir, args.languages, args.dev, **limits, seed=seed, label_prompts=args.label_prompts, oracle=True
+        )
 
     @cached_property
     def jobs(self) -> list[tuple[str | None, list[str]]]:

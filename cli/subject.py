@@ -21,6 +21,7 @@ class Setting:
         limit: Score the first so many rows of each language in the tasks that are slow; all unless given.
         train_limit: Fine-tune on the first so many rows; all unless given.
         seed: Of fine-tuning.
+        label_prompts: File with the descriptions of labels; English ones made of the labels unless given.
         oracle: Measure after every epoch, to say what choosing it on the test sets would have given.
     """
 
@@ -30,6 +31,7 @@ class Setting:
     limit: int | None = None
     train_limit: int | None = None
     seed: int = 0
+    label_prompts: str | None = None
     oracle: bool = False
 
     @property

@@ -55,6 +55,17 @@ def load_topics(name: str, setting: Setting) -> Data:
     return Data(read(setting.data_dir, setting.split), read(setting.data_dir, "train", ["en"])["en"])
 
 
+def load_label_names(setting: Setting) -> Data:
+    """Labelled texts of all languages, and the prompts that stand for the labels."""
+    from xling_align.eval import data_dir
+    from xling_align.eval.tasks.label_names import plain_prompts, read_prompts
+
+    tests = data_dir.sib200(setting.data_dir, setting.split)
+    if setting.label_prompts:
+        return Data(tests, read_prompts(setting.label_prompts))
+    return Data(tests, [plain_prompts(data_dir.sib200(setting.data_dir, "train", ["en"])["en"].labels)])
+
+
 def load_sts17(setting: Setting) -> Data:
     """Rated pairs of STS 2017."""
     from xling_align.eval import data_dir
@@ -99,6 +110,15 @@ def load_mining(setting: Setting) -> Data:
         )
         return Data(pools(first), pools(second))
     return Data(pools(data_dir.xnli_translations(setting.data_dir, setting.limit, "test")), pools(dev))
+
+
+def load_bucc(setting: Setting) -> Data:
+    """Pools of BUCC, and others to choose the threshold on."""
+    from xling_align.eval.bucc import bucc
+
+    scored, chosen = ("training", "sample") if setting.dev else ("test", "training")
+    tests = bucc(setting.data_dir, scored, limit=setting.limit)
+    return Data(tests, bucc(setting.data_dir, chosen, list(tests)))
 
 
 def run_tatoeba(subject: Subject, data: Data) -> "TaskResult":
@@ -160,10 +180,10 @@ def run_topics(subject: Subject, data: Data) -> "TaskResult":
 
 
 def run_label_names(subject: Subject, data: Data) -> "TaskResult":
-    """Topics, by the names of the labels in English."""
+    """Topics, by the names of the labels."""
     from xling_align.eval.tasks import label_names
 
-    return label_names.run(subject.encode, data.tests, [label_names.plain_prompts(data.more.labels)])
+    return label_names.run(subject.encode, data.tests, data.more)
 
 
 def tuned(name: str) -> Callable[..., "TaskResult"]:
@@ -186,6 +206,7 @@ TASKS = {
         dataset="mteb/tatoeba-bitext-mining",
     ),
     "mining": Task("Bitext mining (XNLI sentences)", "xnli", load_mining, run_mining),
+    "bucc": Task("Bitext mining (BUCC 2018)", "bucc2018", load_bucc, run_mining),
     "lexicon": Task("Bilingual lexicon induction", "lexicon", load_lexicon, run_lexicon),
     "wordalign": Task("Word alignment", "wordalign", load_word_alignment, run_word_alignment),
     "stsb": Task(
@@ -205,7 +226,7 @@ TASKS = {
         run_topics,
         dataset="mteb/sib200",
     ),
-    "label_names": Task("Topics by label names (SIB-200)", "sib200", partial(load_topics, "sib200"), run_label_names),
+    "label_names": Task("Topics by label names (SIB-200)", "sib200", load_label_names, run_label_names),
     "mldoc": Task("Topics on frozen vectors (MLDoc)", "mldoc", partial(load_topics, "mldoc"), run_topics),
     "sib200_tuned": Task(
         "Topics, fine-tuned (SIB-200)",

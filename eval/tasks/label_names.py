@@ -1,9 +1,11 @@
 """Classification by the names of the labels: a text gets the label whose description it is nearest to."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import yaml
 
 from xling_align.eval.data_dir import limit_of
 from xling_align.eval.metrics.neighbours import unit
@@ -76,6 +78,56 @@ def plain_prompts(labels: Sequence[str], templates: Sequence[str] = ("{}", "This
     return Prompts(templates, {label: label.replace("/", " and ").replace("_", " ") for label in sorted(set(labels))})
 
 
+def read_prompts(path: str | Path) -> list[Prompts]:
+    """Read templates and names of labels, in one or more languages.
+
+    Args:
+        path: YAML: for each language's code `templates`, a list, each with `{}` where the name goes, and `names`, the
+            label's name in that language by label.
+
+    Returns:
+        Prompts per language.
+
+    Raises:
+        InputError: The file can't be read or has another form.
+    """
+    form = "it must give templates (a list) and names (by label) for each language code"
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} can't be read as YAML ({' '.join(str(error).split())}); {form}") from error
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{path}: {form}")
+    for code, own in content.items():
+        if not isinstance(own, dict) or sorted(own) != ["names", "templates"]:
+            raise InputError(f"{path}, {code}: {form}")
+        texts = [own["templates"], list(own["names"].values()) if isinstance(own["names"], dict) else None]
+        if not all(isinstance(each, list) and all(isinstance(text, str) for text in each) for each in texts):
+            raise InputError(f"{path}, {code}: {form}, all of them text")
+    found = [Prompts(own["templates"], own["names"], str(code)) for code, own in content.items()]
+    check_prompts(found)
+    return found
+
+
+def check_prompts(prompts: Sequence[Prompts]) -> None:
+    """Refuse templates without `{}`, none, and labels that differ between the languages.
+
+    Args:
+        prompts: As `run`.
+
+    Raises:
+        InputError: There are such.
+    """
+    labels = sorted(prompts[0].names)
+    for templates, names, language in prompts:
+        if not templates or (faulty := [template for template in templates if template.count("{}") != 1]):
+            given = f"got {faulty[0]!r}" if templates else "got none"
+            raise InputError(f"a prompt, {language}, needs one {{}} where the label's name goes; {given}")
+        if not labels or sorted(names) != labels:
+            other = f"{', '.join(sorted(names)) or 'none'} in {language} and {', '.join(labels) or 'none'}"
+            raise InputError(f"prompts must name the same labels in every language; they name {other}")
+
+
 def label_vectors(encode: Callable[..., np.ndarray], prompts: Sequence[Prompts]) -> tuple[list[str], np.ndarray]:
     """Encode the descriptions of labels.
 
@@ -89,15 +141,10 @@ def label_vectors(encode: Callable[..., np.ndarray], prompts: Sequence[Prompts])
     Raises:
         InputError: A template lacks `{}`, there is none, or the labels differ between the languages.
     """
+    check_prompts(prompts)
     labels = sorted(prompts[0].names)
     total: np.ndarray | float = 0.0
     for templates, names, language in prompts:
-        if not templates or (faulty := [template for template in templates if template.count("{}") != 1]):
-            given = f"got {faulty[0]!r}" if templates else "got none"
-            raise InputError(f"a prompt, {language}, needs one {{}} where the label's name goes; {given}")
-        if not labels or sorted(names) != labels:
-            other = f"{', '.join(sorted(names)) or 'none'} in {language} and {', '.join(labels) or 'none'}"
-            raise InputError(f"prompts must name the same labels in every language; they name {other}")
         for template in templates:
             total = total + unit(encode([template.replace("{}", names[label]) for label in labels], language=language))
     return labels, unit(np.asarray(total))

@@ -65,6 +65,12 @@ def task_files() -> dict[str, str]:
             )
             files[f"ner/panx/{code}/{split}.conll"] = tagged
             files[f"ner/masakhaner/{code}/{split}.conll"] = dated
+    for split in ("sample", "training", "test"):
+        for code in ("de", "fr"):
+            folder = f"bucc2018/{code}-en/{code}-en.{split}"
+            files[f"{folder}.en"] = "".join(f"en-{row}\t{text}\n" for row, text in enumerate(ENGLISH))
+            files[f"{folder}.{code}"] = "".join(f"{code}-{row}\t{text}\n" for row, text in enumerate(TEXTS[code][2:]))
+            files[f"{folder}.gold"] = "".join(f"{code}-{row}\ten-{row + 2}\n" for row in range(6))
     files["xnli/en/train-mnli-subset.tsv"] = files["xnli/en/test.tsv"]
     files["sts17/de-en.tsv"] = files["stsb/en/test.tsv"]
     for code in ("de", "fr"):

@@ -6,7 +6,7 @@ from sklearn.metrics import f1_score
 
 from xling_align.eval.data_dir import ByLanguage, Texts
 from xling_align.eval.tasks import label_names as task
-from xling_align.eval.tasks.label_names import Prompts, label_vectors, plain_prompts
+from xling_align.eval.tasks.label_names import Prompts, label_vectors, plain_prompts, read_prompts
 from xling_align.modeling_xling import InputError
 
 TOPICS = ["sports", "travel"]
@@ -86,3 +86,29 @@ def test_a_constant_encoder_is_at_chance():
 def test_unusable_input_is_refused(tests, prompts, message):
     with pytest.raises(InputError, match=message):
         task.run(encode, tests, prompts)
+
+
+def test_prompts_are_read_in_several_languages(tmp_path):
+    text = "en:\n  templates: ['{}', 'about {}']\n  names: {sports: sports, travel: travel}\n"
+    text += "de:\n  templates: ['über {}']\n  names: {sports: Sport, travel: Reisen}\n"
+    (tmp_path / "prompts.yaml").write_text(text, encoding="utf-8")
+    assert read_prompts(tmp_path / "prompts.yaml") == [ENGLISH, GERMAN]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must give templates"),
+        ("en: [", "can't be read as YAML"),
+        ("en: {templates: ['{}']}", "en: it must give templates"),
+        ("en: {templates: '{}', names: {a: b}}", "all of them text"),
+        ("en: {templates: ['{}'], names: {a: 1}}", "all of them text"),
+        ("en: {templates: [about], names: {a: b}}", "needs one {}"),
+        ("en: {templates: ['{}'], names: {a: b}}\nde: {templates: ['{}'], names: {c: d}}", "the same labels"),
+    ],
+)
+def test_a_file_of_prompts_with_a_mistake_is_refused(tmp_path, text, message):
+    (tmp_path / "prompts.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message) as raised:
+        read_prompts(tmp_path / "prompts.yaml")
+    assert "\n" not in str(raised.value)
