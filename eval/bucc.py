@@ -15,9 +15,9 @@ def bucc(
 ) -> ByLanguage[Pool]:
     """Read one split.
 
-    A language's files are `bucc2018/<xx>-en/<xx>-en.<split>.<xx>` and `.en`, of `id<TAB>sentence` lines, and `.gold`, of
-    `<xx> id<TAB>en id` lines. The organisers kept the gold pairs of the test; those who do not have them put a held-out
-    part of `training` in its place.
+    A language's files are `bucc2018/<xx>-en/<xx>-en.<split>.<xx>` and `.en`, of `id<TAB>sentence` lines, and `.gold`,
+    of `<xx> id<TAB>en id` lines. The organisers kept the gold pairs of the test; those who do not have them put a
+    held-out part of `training` in its place.
 
     Args:
         data_dir: The folder that holds `bucc2018`.

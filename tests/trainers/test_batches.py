@@ -7,7 +7,7 @@ import torch
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.modeling_xling import InputError, XLingAlignModel
 from xling_align.trainers.data.batches import LengthBucketSampler, PairCollator
-from xling_align.trainers.data.tokenized import join_pairs, tokenize_pairs
+from xling_align.trainers.data.tokenized import join_pairs, token_ids, tokenize_pairs
 
 
 def pair(source: str, target: str, code: str = "de", **more) -> dict:
@@ -138,3 +138,30 @@ def test_scores_are_kept_where_there_are_any_and_laid_out_where_they_are_wanted(
     batch = PairCollator(1, with_scores=True)([joined[row] for row in range(3)])
     np.testing.assert_array_equal(batch["scores"].numpy(), joined.scores)
     assert "scores" not in PairCollator(1)([joined[1]])
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_token_ids_are_the_tokenizers_own_and_leave_it_as_it_was(side):
+    tokenizer = make_tokenizer()
+    tokenizer.truncation_side = side
+    texts = ["good morning red sun", "blue", "green day good night red moon blue sun", ""]
+    pairs = [("good morning", "guten morgen"), ("red sun blue moon green day", "bonjour")]
+    for given in (texts, pairs):
+        expected = tokenizer(given, truncation=True, max_length=5)["input_ids"]
+        assert token_ids(tokenizer, given, 5) == expected
+    tokenizer.backend_tokenizer.enable_truncation(3)
+    tokenizer.backend_tokenizer.enable_padding(length=9)
+    assert token_ids(tokenizer, texts, 5) == tokenizer(texts, truncation=True, max_length=5)["input_ids"]
+    tokenizer.backend_tokenizer.enable_truncation(3)
+    tokenizer.backend_tokenizer.enable_padding(length=9)
+    before = tokenizer.backend_tokenizer.to_str()
+    token_ids(tokenizer, texts, 5)
+    assert tokenizer.backend_tokenizer.to_str() == before
+
+
+def test_a_tokenizer_of_another_library_is_called_itself():
+    class Own:
+        def __call__(self, texts, truncation, max_length):
+            return {"input_ids": [[len(text)][:max_length] for text in texts]}
+
+    assert token_ids(Own(), ["a", "bcd"], 4) == [[1], [3]]
