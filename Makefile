@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest tests -q
 
-test-all: $(VENV)/.dev
+test-all: $(VENV)/.all
 	$(BIN)/python -m pytest tests -q -m ''
 
 check: $(VENV)/.dev $(VENV)/typing
@@ -38,6 +38,10 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[demo,eval,mining,peft,dev]'
+	touch $@
+
+$(VENV)/.all: $(VENV)/.dev
+	$(PIP) --editable '.[mteb]'
 	touch $@
 
 # The type checker does not follow the mapping of folders into one import name; it gets links instead.
