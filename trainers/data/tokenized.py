@@ -4,6 +4,7 @@ import logging
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from typing import TypeVar
 
@@ -250,6 +251,11 @@ def tokenize_pairs(
     limit = min(max_length, config.max_position_embeddings or max_length)
     tokens, ends, languages, pair_ids, scores = (array(kind) for kind in "iqhqf")
     empty = 0
+
+    @cache  # a config's attributes are slow to get at
+    def language_id(code: str) -> int:
+        return config.language_id(code) if config.languages else 0
+
     for chunk in batched(rows, 2000):
         chunk = [complete_row(row, source_language, target_language) for row in chunk]
         kept = [row for row in chunk if str(row["source"]).strip() and str(row["target"]).strip()]
@@ -262,7 +268,7 @@ def tokenize_pairs(
             ends.append(len(tokens))
         for row in kept:
             codes = (row["source_language"], row["target_language"])
-            languages.extend(config.language_id(code) if config.languages else 0 for code in codes)
+            languages.extend(map(language_id, codes))
             known = row.get("pair_id")
             pair_ids.append(pair_id_of(row["source"], row["source_language"]) if known is None else known)
             scores.append(math.nan if row.get("score") is None else row["score"])
