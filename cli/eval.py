@@ -6,6 +6,7 @@ measured under other settings is not taken for it.
 """
 
 import argparse
+import hashlib
 import shlex
 import time
 from collections.abc import Iterator, Mapping
@@ -52,8 +53,13 @@ def run(args: argparse.Namespace) -> None:
 
     quiet()
     check_at_least(1, seeds=args.seeds, limit=args.limit, train_limit=args.train_limit)
+    if args.label_prompts and args.tasks and "label_names" not in args.tasks:
+        raise InputError("--label_prompts is for the task label_names; add it to --tasks, or leave the file")
     if args.names and len(args.names) != len(args.model):
         raise InputError(f"--names gives {len(args.names)} names for {len(args.model)} models")
+    names = [*(args.names or short_names(args.model)), *([UNTRAINED] if args.untrained else [])]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{', '.join(twice)} is the name of two models; give each its own by --names")
     for model in args.model:
         load_config(model)
     check_writable(args.output, "--output")
@@ -112,10 +118,13 @@ class Evaluation:
     @cached_property
     def paths(self) -> dict[str, str]:
         """The models by name."""
+        from xling_align.cli.models import load_config
+
         names = self.args.names or short_names(self.args.model)
         paths = dict(zip(names, self.args.model, strict=True))
         if self.args.untrained:
-            paths[UNTRAINED] = str(untrained(self.args.model[0], self.root / UNTRAINED))
+            digest = hashlib.sha256(load_config(self.args.model[0]).to_json_string().encode()).hexdigest()[:8]
+            paths[UNTRAINED] = str(untrained(self.args.model[0], self.root / f"{UNTRAINED}-{digest}"))
         return paths
 
     @cached_property
@@ -136,9 +145,9 @@ class Evaluation:
     def report(self) -> dict[str, Any]:
         """Measure, and put all results together."""
         (self.root / "parts").mkdir(exist_ok=True)
-        models, found, finished = [], {}, []
+        models = [describe(name, subject) for name, subject in self.subjects.items()]  # all weights are read first
+        found, finished = {}, []
         for name, subject in self.subjects.items():
-            models.append(describe(name, subject))
             for training, tasks, seed in self.parts():
                 part = self.part(name, subject, training, tasks, seed)
                 finished.append(part)
@@ -279,7 +288,7 @@ def task_report(
         The task's part of `results.json`.
     """
     from xling_align.cli.tasks import TASKS
-    from xling_align.eval.summary import compared, merged
+    from xling_align.eval.summary import compared, merged, note_of
 
     task = TASKS[name]
     results = {model: merged(runs) for model, runs in found.items()}
@@ -290,6 +299,8 @@ def task_report(
         "metric": run["metric"],
         "unit": task.unit,
         "higher_is_better": not run["lower_is_better"],
+        "source": run["source"],
+        "note": note_of(run["metadata"]),
         "split": setting.split,
         "dataset": task.dataset,
         "revision": revision if task.dataset else None,

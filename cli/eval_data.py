@@ -56,7 +56,7 @@ def load_all(tasks: list[str], setting: Setting) -> dict[str, Data]:
         if not any(code in name.split("-") for own in data.values() for name in own.tests):
             raise InputError(f"language {code!r} has no data in {', '.join(data)}; leave it out of --languages")
     for task, own in data.items():
-        if not set(own.tests) - {"en"}:
+        if not set(own.tests) - {"en", "en-en"}:
             wanted = ", ".join(setting.languages or ["any"])
             raise InputError(f"task {task!r} has no data in {wanted} besides English; leave it out of --tasks")
         check_labels(task, own, getattr(own.more, "labels", ()))

@@ -112,7 +112,7 @@ def run(name: str, argv: list[str]) -> None:
 
     try:
         command.run(arguments)
-    except InputError as error:
+    except (InputError, FloatingPointError) as error:  # a loss that is not finite comes from the settings
         raise SystemExit(fail(str(error))) from None
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from xling_align.modeling_xling import XLingAlignConfig, XLingAlignModel
 
 
+logger = logging.getLogger(__name__)
+
+
 def quiet() -> None:
     """Keep loading bars and notes of the libraries off the screen."""
     from transformers.utils import logging as transformers_logging
@@ -104,7 +107,8 @@ def text_encoder(model: str, batch_size: int = 128) -> "TextEncoder":
     """Any model, ready to encode in vectors of length 1, in bf16 where the machine is fast at it.
 
     Args:
-        model: Folder or Hub id; ours encodes with language and fusion, another encoder by the mean of its tokens.
+        model: Folder or Hub id; ours encodes with language and fusion, another encoder with the pooling that it was
+            saved with for sentence-transformers, or else by the mean of its tokens.
         batch_size: Texts in a forward pass.
 
     Returns:
@@ -115,9 +119,52 @@ def text_encoder(model: str, batch_size: int = 128) -> "TextEncoder":
     from xling_align.eval.encoding import TextEncoder, has_fast_bf16
     from xling_align.modeling_xling import XLingAlignConfig, load_tokenizer
 
-    pooling = "cls" if isinstance(load_config(model), XLingAlignConfig) else "mean"
+    pooling = "cls" if isinstance(load_config(model), XLingAlignConfig) else sentence_pooling(model)
     loaded, tokenizer = load_weights(AutoModel, model), load_tokenizer(model)
     return TextEncoder(loaded, tokenizer, pooling, batch_size, normalize=True, bf16=has_fast_bf16())
+
+
+def sentence_pooling(model: str) -> str:
+    """How a plain encoder's sentence vectors are made, by its files for sentence-transformers.
+
+    Args:
+        model: Folder or Hub id.
+
+    Returns:
+        `cls` or `mean`; mean where there are no such files.
+
+    Raises:
+        InputError: They name another pooling.
+    """
+    from xling_align.modeling_xling import InputError
+
+    modules = json_of(model, "modules.json") or []
+    kinds = {module["type"].rpartition(".")[2]: module["path"] for module in modules}
+    if extra := sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"}):
+        logger.warning("%s is measured without its %s, which only sentence-transformers runs", model, ", ".join(extra))
+    settings = json_of(model, f"{kinds['Pooling']}/config.json") if "Pooling" in kinds else None
+    if not settings:
+        return "mean"
+    named = settings.get("pooling_mode") or [
+        name.removeprefix("pooling_mode_").removesuffix("_token").removesuffix("_tokens")
+        for name, chosen in settings.items()
+        if name.startswith("pooling_mode_") and chosen
+    ]
+    named = [named] if isinstance(named, str) else named
+    if named not in (["cls"], ["mean"]):
+        raise InputError(f"{model!r} pools by {', '.join(named) or 'nothing'}; cls and mean are known here")
+    return named[0]
+
+
+def json_of(model: str, name: str) -> Any:
+    """Contents of a JSON file of a model, None where it has no such file."""
+    import json
+
+    from transformers.utils.hub import cached_file
+
+    missing = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    path = cached_file(model, name, **missing)
+    return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
 
 
 def check_languages(config: "XLingAlignConfig", codes: Iterable[str]) -> None:

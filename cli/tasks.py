@@ -58,12 +58,23 @@ def load_topics(name: str, setting: Setting) -> Data:
 def load_label_names(setting: Setting) -> Data:
     """Labelled texts of all languages, and the prompts that stand for the labels."""
     from xling_align.eval import data_dir
-    from xling_align.eval.tasks.label_names import plain_prompts, read_prompts
+    from xling_align.eval.tasks import label_names
 
     tests = data_dir.sib200(setting.data_dir, setting.split)
     if setting.label_prompts:
-        return Data(tests, read_prompts(setting.label_prompts))
-    return Data(tests, [plain_prompts(data_dir.sib200(setting.data_dir, "train", ["en"])["en"].labels)])
+        prompts = label_names.read_prompts(setting.label_prompts)
+        label_names.check_labels(tests, prompts)
+        return Data(tests, prompts)
+    return Data(tests, [label_names.plain_prompts(data_dir.sib200(setting.data_dir, "train", ["en"])["en"].labels)])
+
+
+def load_leakage(setting: Setting) -> Data:
+    """Texts that mean the same in all languages, row by row."""
+    from xling_align.eval import data_dir
+
+    tests = data_dir.sib200(setting.data_dir, setting.split, limit=setting.limit)
+    data_dir.check_parallel(tests, f"{setting.data_dir}/sib200")
+    return Data(tests)
 
 
 def load_sts17(setting: Setting) -> Data:
@@ -87,9 +98,12 @@ def load_word_alignment(setting: Setting) -> Data:
     """Sentences and gold links, and those to choose a layer on."""
     from xling_align.eval import data_dir
 
+    if setting.dev:  # one half of the sentences is scored, on the other the layer is chosen
+        sets = data_dir.wordalign(setting.data_dir, "dev", limit=setting.limit)
+        halves = [{code: data_dir.WordAligned(*(c[h::2] for c in own)) for code, own in sets.items()} for h in (0, 1)]
+        return Data(*halves)
     return Data(
-        data_dir.wordalign(setting.data_dir, setting.split, limit=setting.limit),
-        data_dir.wordalign(setting.data_dir, "dev"),
+        data_dir.wordalign(setting.data_dir, "test", limit=setting.limit), data_dir.wordalign(setting.data_dir, "dev")
     )
 
 
@@ -155,7 +169,7 @@ def run_similarity(subject: Subject, data: Data) -> "TaskResult":
     """Similarity of sentences against human judgement."""
     from xling_align.eval.tasks import similarity
 
-    return similarity.run(subject.encode, data.tests)
+    return similarity.run(subject.encode, data.tests, source="en-en" if "en-en" in data.tests else "en")
 
 
 def run_translations(subject: Subject, data: Data) -> "TaskResult":
@@ -217,8 +231,10 @@ TASKS = {
         dataset="mteb/stsb_multi_mt",
     ),
     "sts17": Task("Sentence similarity (STS 2017)", "sts17", load_sts17, run_similarity),
-    "pair_similarity": Task("Similarity of translations", "tatoeba", load_tatoeba, run_translations, unit=""),
-    "leakage": Task("Language leakage (SIB-200)", "sib200", partial(load_split, "sib200"), run_leakage),
+    "pair_similarity": Task(
+        "Similarity of translations above that of others", "tatoeba", load_tatoeba, run_translations, unit=""
+    ),
+    "leakage": Task("Language leakage (SIB-200)", "sib200", load_leakage, run_leakage),
     "sib200": Task(
         "Topics on frozen vectors (SIB-200)",
         "sib200",

@@ -6,7 +6,7 @@ r"""Read the evaluation sets of a local data folder, one split of all its langua
   sides that differ in length is an `InputError` in one line, with file and line number where there is one.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -290,6 +290,7 @@ def xnli_translations(data_dir: str | Path, limit: int | None = None, split: str
         English and foreign sentences per foreign language.
     """
     data = xnli(data_dir, split)
+    check_parallel(data, f"{data_dir}/xnli")
     english = data.pop("en").second
     firsts: dict[str, int] = {}
     for row, text in enumerate(english):
@@ -300,6 +301,26 @@ def xnli_translations(data_dir: str | Path, limit: int | None = None, split: str
         for code, pairs in data.items()
     }
     return ByLanguage(sides, limit)
+
+
+def check_parallel(data: Mapping[str, Sequence], where: str) -> None:
+    """Refuse languages with another number of rows than English, and a set without English.
+
+    Args:
+        data: Columns of rows by language.
+        where: What they were read from.
+
+    Raises:
+        InputError: They are no translations of each other, row by row.
+    """
+    sizes = {code: len(rows[0]) for code, rows in data.items()}
+    if "en" not in sizes:
+        raise InputError(f"{where} has no English, whose rows the others translate; there are {', '.join(sizes)}")
+    for code, size in sizes.items():
+        if size != sizes["en"]:
+            raise InputError(
+                f"{where} has {size} rows in {code!r} and {sizes['en']} in 'en'; they must be translations"
+            )
 
 
 def panx(

@@ -26,7 +26,7 @@ def task_figures(report: Mapping[str, Any], task: Mapping[str, Any]) -> list[Fig
     """
     found = task["results"]
     results = {model["name"]: found[model["name"]] for model in report["models"] if model["name"] in found}
-    plots = (_languages(task, results), _convergence(task, results), _confusion(report, results))
+    plots = (_languages(task, results), _convergence(task, results), _confusion(report, task, results))
     return [figure for family in (*plots, _transfer(report, task)) for figure in family]
 
 
@@ -43,12 +43,13 @@ def _languages(task: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[
 def _convergence(task: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Figure]:
     histories = {model: result.get("fine_tuning") or [] for model, result in results.items()}
     if any(run for runs in histories.values() for run in runs):
-        yield convergence(histories, f"{task['metric']} on dev", Scale.of(task))
+        chosen_by = "accuracy" if task["metric"] == "macro f1" else task["metric"]  # as `trainers.selection` scores
+        yield convergence(histories, f"{chosen_by} on dev", Scale.of(task))
 
 
-def _confusion(report: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Figure]:
+def _confusion(report: Mapping[str, Any], task: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Figure]:
     """The source language's matrices, model beside model, then those of all other languages together."""
-    source = report["source"]
+    source = task.get("source", report["source"])
     found = {
         model: {code: own["confusion"] for code, own in (result.get("details") or {}).items() if "confusion" in own}
         for model, result in results.items()
@@ -95,7 +96,8 @@ def shown_scores(report: Mapping[str, Any], task: Mapping[str, Any], result: Map
     """Scores of the languages besides the source, as a reader sees them."""
     scale = Scale.of(task)
     scores = numbers(result["languages"]).items()
-    return {code: scale.rounded(score) for code, score in scores if code != report["source"]}
+    source = task.get("source", report["source"])
+    return {code: scale.rounded(score) for code, score in scores if code != source}
 
 
 def numbers(scores: Mapping[str, float | None]) -> dict[str, float]:

@@ -34,7 +34,8 @@ def write_report(
             language code), `models` (each with `name` and any facts; the first is what the others are compared with)
             and `tasks`; where wanted `summary`, `date` and `stage_seconds`. A task has `name`, `title`, `metric`,
             `unit` (`%` for fractions that are shown in percent), `higher_is_better`, `results` by model, and where
-            wanted `split`, `seeds`, `note` and `tests` by model. A result has `score` (the mean over the languages
+            wanted `split`, `seeds`, `note`, `source` (if another than the report's, empty for none) and `tests` by
+            model. A result has `score` (the mean over the languages
             besides the source) and `languages` (a score by code), and where they are known `source`, `gap`,
             `worst_five`, `runs`, `oracle`, `details`, `fine_tuning`; a test `difference` and `p`, `low`, `high` and
             `languages`. Whatever else it holds goes to the JSON alone.
@@ -82,7 +83,7 @@ class TaskView:
     """
 
     def __init__(self, report: Mapping[str, Any], task: Mapping[str, Any], models: Sequence[str]):
-        self.task, self.models, self.source = task, models, report["source"]
+        self.task, self.models, self.source = task, models, task.get("source", report["source"])
         self.results: Mapping[str, Any] = task["results"]
         self.tests: Mapping[str, Any] = task.get("tests") or {}
         self.scale = Scale.of(task)
@@ -92,7 +93,7 @@ class TaskView:
         self.several = any(len(result.get("runs") or ()) > 1 for result in self.results.values())
         self.has_transfer = any(result.get("source") is not None for result in self.results.values())
         self.has_oracle = any(result.get("oracle") for result in self.results.values())
-        self.over = next((test["over"] for test in self.tests.values() if test.get("over")), "runs")
+        self.over = next((test["over"] for test in self.tests.values() if test.get("over")), None)
         self.figures = task_figures(report, task)
 
     @property
@@ -118,6 +119,18 @@ class TaskView:
     def tested_languages(self) -> bool:
         """Whether any language has a p-value."""
         return any(p is not None for row in self.rows for _, p in row["others"])
+
+    @property
+    def mean_label(self) -> str:
+        """Which languages the mean is taken over."""
+        return f"without {self.source}" if self.source else "of all"
+
+    @cached_property
+    def measures(self) -> list[tuple[str, list[float | None]]]:
+        """What else was measured, by name: of each model the mean over the languages besides the source."""
+        found = [_mean_details(self.results.get(model, {}).get("details") or {}, self.source) for model in self.models]
+        names = dict.fromkeys(name for own in found for name in own)
+        return [(name.replace("_", " "), [own.get(name) for own in found]) for name in names]
 
     @cached_property
     def mean_row(self) -> dict[str, Any]:
@@ -178,6 +191,17 @@ class TaskView:
     @staticmethod
     def _compared(scores: Sequence[float | None], ps: Sequence[float | None]) -> dict[str, Any]:
         return {"scores": scores, "others": list(zip(scores, ps, strict=True))[1:]}
+
+
+def _mean_details(details: Mapping[str, Mapping[str, Any]], source: str) -> dict[str, float]:
+    """Mean of each number over the languages besides the source."""
+    others = [own for code, own in details.items() if code != source]
+    values: dict[str, list[float]] = {}
+    for own in others:
+        for name, item in own.items():
+            if isinstance(item, int | float):
+                values.setdefault(name, []).append(float(item))
+    return {name: sum(own) / len(own) for name, own in values.items()}
 
 
 def _count(seeds: Any) -> int:

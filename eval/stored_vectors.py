@@ -58,6 +58,8 @@ class StoredVectors:
 def model_digest(model: Any, tokenizer: Any) -> str:
     """Tell models apart by what they compute: weights, config and tokenizer, not by their names.
 
+    Poolers do not count: nothing here reads them, and where a checkpoint has none they are made up anew at each load.
+
     Args:
         model: A `transformers` model.
         tokenizer: Its tokenizer.
@@ -69,7 +71,8 @@ def model_digest(model: Any, tokenizer: Any) -> str:
     config = {name: value for name, value in model.config.to_dict().items() if name not in NOT_THE_MODEL}
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
-    for name, tensor in sorted(model.state_dict().items()):
+    weights = {name: tensor for name, tensor in model.state_dict().items() if "pooler" not in name.split(".")}
+    for name, tensor in sorted(weights.items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().data)
     return digest.hexdigest()[:32]

@@ -6,6 +6,7 @@ from math import isnan
 from typing import Any
 
 from xling_align.eval.figures import summed
+from xling_align.eval.page import value
 from xling_align.eval.significance import holm, paired_bootstrap, paired_t_test
 from xling_align.eval.tasks.result import TaskResult
 
@@ -76,18 +77,35 @@ def merged(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def worst_language(task: Mapping[str, Any], model: str, source: str = "en") -> str:
+def note_of(metadata: Mapping[str, Any]) -> str | None:
+    """The settings and counts that a result came from, in a sentence.
+
+    >>> note_of({"layer": 3, "left_out_types": ["DATE"], "chosen_on": ["de", "fr"]})
+    'Settings: layer 3; left out types DATE; chosen on de, fr.'
+
+    Args:
+        metadata: Of a result.
+
+    Returns:
+        The sentence; None where there is nothing to say.
+    """
+    known = [(name, item) for name, item in metadata.items() if item not in (None, [], "")]
+    said = "; ".join(f"{name.replace('_', ' ')} {value(item)}" for name, item in known)
+    return f"Settings: {said}." if said else None
+
+
+def worst_language(task: Mapping[str, Any], model: str) -> str:
     """The language besides the source that a model does worst in.
 
     Args:
         task: A task's part of a report.
         model: Name of the model.
-        source: The language that stands apart.
 
     Returns:
         Its code.
     """
-    scores = {code: score for code, score in task["results"][model]["languages"].items() if code != source}
+    languages = task["results"][model]["languages"]
+    scores = {code: score for code, score in languages.items() if code != task["source"]}
     return (min if task["higher_is_better"] else max)(scores, key=lambda code: scores[code])
 
 

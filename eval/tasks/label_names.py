@@ -51,11 +51,10 @@ def run(
     """
     if not tests or not prompts:
         raise InputError("label_names needs texts in one or more languages, and prompts; got none")
+    check_labels(tests, prompts)
     labels, vectors = label_vectors(encode, prompts)
     details = {}
     for language, (texts, gold) in tests.items():
-        if problem := _problem(texts, gold, labels):
-            raise InputError(f"label_names, {language}: {problem}")
         scores = unit(encode(texts, language=language)) @ vectors.T  # (texts, labels)
         best = (scores - scores.mean(axis=0) if calibrate else scores).argmax(axis=1)
         details[language] = label_scores(np.asarray(gold), np.asarray(labels)[best])
@@ -91,7 +90,7 @@ def read_prompts(path: str | Path) -> list[Prompts]:
     Raises:
         InputError: The file can't be read or has another form.
     """
-    form = "it must give templates (a list) and names (by label) for each language code"
+    form = "it must give templates (a list) and names (by label) for each language code, in quotes if it is no"
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -99,14 +98,34 @@ def read_prompts(path: str | Path) -> list[Prompts]:
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: {form}")
     for code, own in content.items():
-        if not isinstance(own, dict) or sorted(own) != ["names", "templates"]:
+        if not isinstance(code, str) or not isinstance(own, dict) or set(own) != {"names", "templates"}:
             raise InputError(f"{path}, {code}: {form}")
-        texts = [own["templates"], list(own["names"].values()) if isinstance(own["names"], dict) else None]
-        if not all(isinstance(each, list) and all(isinstance(text, str) for text in each) for each in texts):
-            raise InputError(f"{path}, {code}: {form}, all of them text")
-    found = [Prompts(own["templates"], own["names"], str(code)) for code, own in content.items()]
+        names = [word for pair in own["names"].items() for word in pair] if isinstance(own["names"], dict) else None
+        if not all(
+            isinstance(each, list) and all(isinstance(text, str) for text in each)
+            for each in (own["templates"], names)
+        ):
+            raise InputError(
+                f"{path}, {code}: {form}, all of them text; YAML reads no, 1 and the like as text in quotes"
+            )
+    found = [Prompts(own["templates"], own["names"], code) for code, own in content.items()]
     check_prompts(found)
     return found
+
+
+def check_labels(tests: Mapping[str, Labelled], prompts: Sequence[Prompts]) -> None:
+    """Refuse texts whose labels the prompts do not name.
+
+    Args:
+        tests: As `run`.
+        prompts: As `run`.
+
+    Raises:
+        InputError: There are such, or texts and labels do not match.
+    """
+    for language, (texts, gold) in tests.items():
+        if problem := _problem(texts, gold, sorted(prompts[0].names)):
+            raise InputError(f"label_names, {language}: {problem}")
 
 
 def check_prompts(prompts: Sequence[Prompts]) -> None:

@@ -53,7 +53,8 @@ def run_translations(
         k: Neighbours that hubs are counted by.
 
     Returns:
-        The mean cosine of translations per language as the main score, to be read beside `others`; details:
+        The mean cosine of translations less that of sentences that are none, per language, as the main score: where
+        everything lies together the first alone is high; details:
         `translations`, `others`, `alignment`, `uniformity` (of the foreign side), `hubness` (of foreign sentences as
         neighbours of English ones), `isomorphism`, and `sentences`.
 
@@ -75,8 +76,8 @@ def run_translations(
             "isomorphism": isomorphism(one, other),
             "sentences": len(english),
         }
-    scores = {language: scores["translations"] for language, scores in details.items()}
-    return TaskResult("pair_similarity", "cosine", scores, details, dict(limit_of(data)), source)
+    scores = {language: scores["translations"] - scores["others"] for language, scores in details.items()}
+    return TaskResult("pair_similarity", "cosine_difference", scores, details, dict(limit_of(data)), source)
 
 
 def _rated(encode: Callable[..., np.ndarray], name: str, pairs: Rated) -> dict[str, float]:

@@ -18,12 +18,12 @@ from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.cli import eval as command
 from xling_align.cli.eval_figures import figures, first_entries, translations_of
 from xling_align.cli.main import main
-from xling_align.cli.models import load_config
+from xling_align.cli.models import load_config, text_encoder
 from xling_align.cli.subject import Data, Subject
 from xling_align.cli.tasks import TASKS
 from xling_align.eval.data_dir import Rated, Translations
 from xling_align.model_cards.card import facts_of, write_card
-from xling_align.modeling_xling import XLingAlignModel
+from xling_align.modeling_xling import InputError, XLingAlignModel
 
 ENGLISH = ["good morning", "red sun", "blue moon", "green day", "good night", "red moon", "blue sun", "green night"]
 GERMAN = ["guten morgen", "rot sonne", "blau mond", "grün tag", "guten nacht", "rot mond", "blau sonne", "grün nacht"]
@@ -313,6 +313,12 @@ def test_languages_are_chosen_beside_english(root, tmp_path):
         ("guten\tB-PER\nmorgen\n ner/panx/de/test.conll", ["--tasks", "panx"], "line 2"),
         (None, ["--model", "no/such"], "neither a model folder"),
         (None, ["--names", "a,b"], "2 names for 1 models"),
+        (None, ["--untrained", "--names", "untrained"], "the name of two models"),
+        (None, ["--tasks", "tatoeba", "--label_prompts", "x.yaml"], "for the task label_names"),
+        (None, ["--tasks", "label_names", "--label_prompts", "x.yaml"], "can't be read as YAML"),
+        ("rm xnli/en", ["--tasks", "mining"], "has no English"),
+        ("premise\thypothesis\tlabel\na\tb\tday\n xnli/de/test.tsv", ["--tasks", "mining"], "1 rows in 'de'"),
+        ("index_id\tcategory\ttext\n1\tday\tgut\n sib200/de/test.tsv", ["--tasks", "leakage"], "1 rows in 'de'"),
         (None, ["--seeds", "0"], "seeds"),
         (None, ["--data_dir", "/nowhere"], "has no task's data"),
     ],
@@ -366,3 +372,60 @@ def test_words_are_drawn_once_and_not_if_spelt_alike():
 def test_without_data_for_them_there_are_no_such_plots(root):
     ours = Subject(str(root / "ours"))
     assert figures({"ours": ours}, {"sts17": Data({"de-en": Rated(["a"], ["b"], [1.0], ("de", "en"))})}, {}) == []
+
+
+def test_an_encoder_without_pooler_is_known_again(root, tmp_path):
+    torch.manual_seed(0)
+    AutoModel.from_config(encoder_config("bert"), add_pooling_layer=False).save_pretrained(tmp_path / "bare")
+    make_tokenizer().save_pretrained(tmp_path / "bare")
+    assert len({Subject(str(tmp_path / "bare")).digest for _ in range(2)}) == 1
+    assert Subject(str(tmp_path / "bare")).digest != Subject(str(root / "plain")).digest
+
+
+@pytest.mark.parametrize(
+    "settings", [{"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, {"pooling_mode": "cls"}]
+)
+def test_a_plain_encoder_is_pooled_as_sentence_transformers_pools_it(root, tmp_path, settings, caplog):
+    folder = tmp_path / "model"
+    shutil.copytree(root / "plain", folder)
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense")]
+    modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds]
+    (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps(settings), encoding="utf-8")
+    assert text_encoder(str(folder)).pooling == "cls" and "without its Dense" in caplog.text
+    (folder / "1_Pooling/config.json").write_text('{"pooling_mode_max_tokens": true}', encoding="utf-8")
+    with pytest.raises(InputError, match="pools by max; cls and mean"):
+        text_encoder(str(folder))
+
+
+def test_english_pairs_stand_apart_from_those_of_two_languages(root, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(root / "data/sts17", data / "sts17")
+    shutil.copy(root / "data/sts17/de-en.tsv", data / "sts17/en-en.tsv")
+    output = tmp_path / "out"
+    assert main(["eval", "--model", str(root / "plain"), "--data_dir", str(data), "--output", str(output)]) == 0
+    task = json.loads((output / "results.json").read_text(encoding="utf-8"))["tasks"][0]
+    result = task["results"]["plain"]
+    assert task["source"] == "en-en" and result["source"] == result["languages"]["en-en"]
+    assert result["score"] == result["languages"]["de-en"]
+    assert "without en-en" in (output / "results.md").read_text(encoding="utf-8")
+
+
+def test_the_page_gives_all_measures_and_what_they_rest_on(everything):
+    text = (everything[0] / "results.md").read_text(encoding="utf-8")
+    assert all(f"| {name} |" in text for name in ("mrr", "aer", "p at 5", "uniformity", "isomorphism"))
+    assert "left out types DATE" in text and "mean** of all" in text
+    mrr = task_of(everything[1], "tatoeba")["results"]["plain"]["details"]
+    means = [
+        float(cell) for cell in next(line for line in text.split("\n") if line.startswith("| mrr |")).split("|")[2:4]
+    ]
+    assert means[0] == pytest.approx(sum(own["mrr"] for own in mrr.values()) / len(mrr), rel=1e-3)
+
+
+def test_a_random_encoder_stands_beside_the_first_model_of_each_command(root, tmp_path):
+    evaluate(root, tmp_path, "--untrained", "--tasks", "tatoeba")
+    flags = ["--data_dir", str(root / "data"), "--output", str(tmp_path), "--untrained", "--tasks", "tatoeba"]
+    assert main(["eval", "--model", str(root / "ours"), *flags]) == 0
+    models = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["models"]
+    assert models[0]["parameters"] == models[1]["parameters"] and models[1]["aligned"]

@@ -103,6 +103,8 @@ def test_prompts_are_read_in_several_languages(tmp_path):
         ("en: {templates: ['{}']}", "en: it must give templates"),
         ("en: {templates: '{}', names: {a: b}}", "all of them text"),
         ("en: {templates: ['{}'], names: {a: 1}}", "all of them text"),
+        ("en: {templates: ['{}'], names: {1: a}}", "all of them text"),
+        ("no: {templates: ['{}'], names: {a: b}}", "in quotes if it is no"),
         ("en: {templates: [about], names: {a: b}}", "needs one {}"),
         ("en: {templates: ['{}'], names: {a: b}}\nde: {templates: ['{}'], names: {c: d}}", "the same labels"),
     ],
