@@ -193,11 +193,13 @@ class Study:
     def train(self, variant: str, seed: int, folder: Path) -> dict:
         """Train one variant; its model gets its name when it is complete."""
         from xling_align.trainers.align import align
+        from xling_align.trainers.checkpoints import last_complete_checkpoint
 
         model_arguments, _, args = self.parsed(self.variants[variant], seed, folder / "run")
         if variant.endswith(", equal time"):
             args.max_steps = self.steps(variant, args.max_steps)
         print(f"\n== {variant}, seed {seed} ==", flush=True)
+        done = Path(last_complete_checkpoint(args.output_dir) or "checkpoint-0").name.removeprefix("checkpoint-")
         start = time.perf_counter()
         trainer = align(model_arguments, self.pairs, args)
         seconds = time.perf_counter() - start
@@ -207,7 +209,12 @@ class Study:
         (folder / "run").rename(folder / "model")
         runtime = next(log["train_runtime"] for log in reversed(trainer.state.log_history) if "train_runtime" in log)
         steps = trainer.state.global_step
-        return {"seconds": seconds, "step_seconds": runtime / steps, "steps": steps, "log": trainer.state.log_history}
+        return {
+            "seconds": seconds,
+            "step_seconds": runtime / max(steps - int(done), 1),
+            "steps": steps,
+            "log": trainer.state.log_history,
+        }
 
 
 def kept(path: Path, compute) -> Any:

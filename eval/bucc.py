@@ -1,4 +1,7 @@
-"""Read the pools of BUCC 2018, as its archives unpack, or in a folder of that form."""
+"""Read the pools of BUCC 2018, as its archives unpack, or in a folder of that form.
+
+A file that is missing or empty, an id that is there twice, and a pair of one that is not there are an `InputError`.
+"""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -27,9 +30,6 @@ def bucc(
 
     Returns:
         A pool per language.
-
-    Raises:
-        InputError: A file is missing or empty, an id is there twice, or a pair names one that is not there.
     """
     files = files_by_language(Path(data_dir) / "bucc2018", f"<xx>-en/<xx>-en.{split}.en", languages)
     return read_each(files, limit, lambda path: _pool(path, split, limit))

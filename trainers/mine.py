@@ -299,7 +299,8 @@ def go_on_or_start_over(work: Path, step: str, manifest: dict[str, Any]) -> None
     if path.exists() and path.read_text(encoding="utf-8") == text:
         logger.info("going on with the %s in %s", step, work)
         return
-    for old in [*work.glob("neighbours.*"), *(work.glob("*.vectors") if step == "vectors" else [])]:
+    encoded = [path for ending in ("vectors", "words", "ends.npy") for path in work.glob(f"*.{ending}")]
+    for old in [*work.glob("neighbours.*"), *(encoded if step == "vectors" else [])]:
         old.unlink()
     path.write_text(text, encoding="utf-8")
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from xling_align.modeling_xling import InputError, XLingAlignModel
 
+LITTLE = 0.01  # of a unigram's log-probability
 PRIVATE = [*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE)]  # code points
 
 
@@ -91,7 +92,7 @@ def extended(
     unknown = unknown_characters(tokenizer, texts)
     letters = [form for letter in unknown for form in dict.fromkeys((letter, prefix + letter))][:number]
     for letter in letters:
-        add_piece(model, letter)
+        add_piece(model, letter, [])
     unknown_id: Any = tokenizer.unk_token_id
     parts = [[unknown_id] for _ in letters]
     spelled = rebuilt(tokenizer, state)
@@ -103,7 +104,7 @@ def extended(
         if model["type"] == "BPE":
             model["merges"].append([first, second])
         if piece not in known:
-            add_piece(model, piece)
+            add_piece(model, piece, left + right)
             known.add(piece)
             parts.append(left + right)
     return rebuilt(tokenizer, state), parts
@@ -137,10 +138,21 @@ def joined(pieces: list[str], prefix: str) -> str:
     return pieces[0] + "".join(piece.removeprefix(prefix) for piece in pieces[1:])
 
 
-def add_piece(model: dict[str, Any], piece: str) -> None:
-    """Put a piece at the end of a tokenizer's vocabulary; among unigrams with a score of 0, which no split beats."""
+def add_piece(model: dict[str, Any], piece: str, parts: list[int]) -> None:
+    """Put a piece at the end of a tokenizer's vocabulary.
+
+    Among unigrams its score (a log-probability) is a little above that of its parts together, so that it stands where
+    they stood, and other splits of old words stay the best; a letter without parts gets the lowest score that there is.
+
+    Args:
+        model: Of the tokenizer's state.
+        piece: What is added.
+        parts: Old pieces that it is made of.
+    """
     if model["type"] == "Unigram":
-        model["vocab"].append([piece, 0.0])
+        vocabulary = model["vocab"]
+        score = sum(vocabulary[row][1] for row in parts) + LITTLE if parts else min(score for _, score in vocabulary)
+        vocabulary.append([piece, score])
     else:
         model["vocab"][piece] = len(model["vocab"])
 

@@ -340,10 +340,16 @@ class XLingAlignTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         """Load a checkpoint's weights; with adapters, the layers they stand on stay as they were built."""
         folder = Path(resume_from_checkpoint)
-        if self.with_state():
-            states = torch.load(folder / POLICY_FILE, map_location=self.args.device, weights_only=True)
-            for name, policy in self.with_state().items():
-                policy.load_state_dict(states[name])
+        path, policies = folder / POLICY_FILE, self.with_state()
+        states = torch.load(path, map_location=self.args.device, weights_only=True) if path.exists() else {}
+        if states.keys() != policies.keys():
+            saved, own = (", ".join(sorted(names)) or "none" for names in (states, policies))
+            raise InputError(
+                f"{folder} was made with other adaptive parts ({saved}; asked for: {own}); "
+                "give the same settings, or another --output_dir"
+            )
+        for name, policy in policies.items():
+            policy.load_state_dict(states[name])
         if not (folder / ADAPTER_FILE).exists():
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
         weights = {**load_file(folder / "model.safetensors"), **load_file(folder / ADAPTER_FILE)}

@@ -9,6 +9,7 @@ from xling_align.eval.metrics.neighbours import Neighbours, top_k, unit
 from xling_align.modeling_xling import InputError
 
 Pair = tuple[int, int]
+LEAST_MEAN = 0.05  # cosine of neighbours; by smaller ones a margin says nothing
 
 
 class Mined(NamedTuple):
@@ -76,9 +77,9 @@ def ratio_margin(cosine: np.ndarray, source_mean: np.ndarray, target_mean: np.nd
         target_mean: Mean cosine of its target to the target's nearest sources.
 
     Returns:
-        Margins, 1 for a pair as near as the neighbours are; a mean that is not positive counts as 1e-6.
+        Margins, 1 for a pair as near as the neighbours are; a mean below `LEAST_MEAN` counts as that.
     """
-    return cosine / np.maximum((source_mean + target_mean) / 2, 1e-6)
+    return cosine / np.maximum((source_mean + target_mean) / 2, LEAST_MEAN)
 
 
 def best_candidates(forward: Neighbours, backward: Neighbours) -> tuple[Candidates, Candidates]:

@@ -156,9 +156,6 @@ def label_vectors(encode: Callable[..., np.ndarray], prompts: Sequence[Prompts])
 
     Returns:
         The labels in alphabetical order, and a unit vector for each, (labels, dim).
-
-    Raises:
-        InputError: A template lacks `{}`, there is none, or the labels differ between the languages.
     """
     check_prompts(prompts)
     labels = sorted(prompts[0].names)

@@ -142,6 +142,17 @@ def test_work_of_another_input_is_not_gone_on_with(folder, tmp_path):
     assert outputs(tmp_path / "same") == outputs(tmp_path / "other")
 
 
+def test_whatever_was_encoded_from_another_text_is_dropped(tmp_path):
+    for name in ("source.vectors", "source.words", "source.ends.npy", "neighbours.npy"):
+        (tmp_path / name).touch()
+    mining.go_on_or_start_over(tmp_path, "vectors", {"text": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["vectors.json"]
+    (tmp_path / "source.words").touch()
+    mining.go_on_or_start_over(tmp_path, "neighbours", {"k": 4})
+    mining.go_on_or_start_over(tmp_path, "vectors", {"text": 1})
+    assert (tmp_path / "source.words").exists()
+
+
 def test_work_of_a_text_in_another_case_is_not_gone_on_with(folder, tmp_path, monkeypatch):
     changed = tmp_path / "changed.txt"
     arguments = command(folder, tmp_path, "--keep_work")

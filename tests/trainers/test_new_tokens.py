@@ -58,6 +58,14 @@ def test_a_text_takes_fewer_pieces_and_old_ones_keep_their_ids(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_old_texts_take_no_more_pieces_than_before(kind):
+    old = KINDS[kind]()
+    new, _ = extended(old, NEW, 12)
+    for before, after in zip(old(OLD)["input_ids"], new(OLD)["input_ids"], strict=True):
+        assert after == before or len(after) < len(before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_new_piece_spells_its_old_ones(kind):
     old = KINDS[kind]()
     new, parts = extended(old, NEW, 12)

@@ -23,7 +23,8 @@ class AdaptiveArguments:
         weight_z: Of scores: where the threshold ends, in deviations from a language pair's mean.
         weight_width: Of scores: width of the step from 0 to 1 at the threshold, in deviations.
         rince_q: Of rince: 0 is InfoNCE, 1 the most robust.
-        rince_lambda: Of rince: weight of its density term.
+        rince_lambda: Of rince: weight of its density term, times the number of keys. Where it is above 1 the loss
+            falls by pushing all texts apart, and nothing is learned.
         rince_warmup: Share of the training in which rince is InfoNCE: from far apart pairs it can't start.
         temperature: fixed at `tau`; learnable from there; cosine from `tau_max` to `tau_min`; macl or dynamic, which
             follow how well the batches are aligned. See `Temperature`.
@@ -48,7 +49,7 @@ class AdaptiveArguments:
     weight_z: float = -1.0
     weight_width: float = 0.25
     rince_q: float = 0.1
-    rince_lambda: float = 0.025
+    rince_lambda: float = 0.5
     rince_warmup: float = 0.3
     temperature: str = "fixed"
     tau_min: float = 0.03

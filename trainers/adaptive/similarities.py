@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from xling_align.eval.metrics.mining import LEAST_MEAN
+
 from ..distributed import gather, mean_over_processes
 from ..objectives.infonce import cosines
 from ..objectives.pair_vectors import PairVectors
@@ -59,7 +61,7 @@ class BatchSimilarities:
         Artetxe & Schwenk 2019, eq. 2; those of the pairs stand in the columns `positives`.
         """
         source, target = self.neighbour_means(k)
-        return self.forward / ((source.unsqueeze(1) + gather(target)) / 2).clamp(min=1e-6)
+        return self.forward / ((source.unsqueeze(1) + gather(target)) / 2).clamp(min=LEAST_MEAN)
 
     def gap(self, k: int = 4) -> Tensor:
         """Mean cosine of the pairs less that of each text's k nearest others, over all processes; a scalar."""

@@ -40,7 +40,7 @@ def inter_loss(pairs: PairVectors, args: XLingAlignTrainingArguments, tau: float
     if args.inter_loss == "sigmoid":
         return sigmoid_loss(pairs, 1 / tau, -1 / tau)  # SigLIP starts with as much of a bias
     if args.inter_loss == "rince":
-        return rince(pairs, args.rince_q, args.rince_lambda, tau)
+        return rince(pairs, args.rince_q, args.rince_lambda / len(pairs.all_target), tau)
     return multi_positive(pairs, tau)
 
 

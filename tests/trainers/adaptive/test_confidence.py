@@ -29,7 +29,7 @@ def test_margins_are_those_of_the_formula():
     for row in range(6):
         for column in range(6):
             means = cosine[row].topk(2).values.mean() + cosine[:, column].topk(2).values.mean()
-            expected = cosine[row, column] / (means / 2).clamp(min=1e-6)
+            expected = cosine[row, column] / (means / 2).clamp(min=0.05)
             assert found[row, column].item() == pytest.approx(expected.item(), rel=1e-4)
 
 

@@ -61,6 +61,13 @@ def test_stop_and_resume_gives_bitwise_the_same_weights_and_policies(tmp_path, s
     assert logs(whole)[-1]["loss"] == logs(resumed)[-1]["loss"]
 
 
+@pytest.mark.parametrize(("before", "after"), [({}, WEIGHTED), (WEIGHTED, {}), (WEIGHTED, {"temperature": "dynamic"})])
+def test_a_checkpoint_of_other_adaptive_parts_is_refused(tmp_path, before, after):
+    trained(tmp_path, SCORED, [StopAt(4)], **before)
+    with pytest.raises(InputError, match="made with other adaptive parts"):
+        trained(tmp_path, SCORED, resume=True, **after)
+
+
 def test_threshold_histogram_temperature_and_strength_are_logged(tmp_path):
     trainer = trained(tmp_path, **WEIGHTED, temperature="cosine", alignment_regulariser=1.0)
     log = logs(trainer)[-1]
