@@ -43,6 +43,8 @@ VARIANTS = {
     "fixed": [],
     "rince": ["--inter_loss", "rince"],
     "adaptive": ["--pair_weights", "adaptive"],
+    "evidence": ["--pair_evidence", "true"],
+    "both": ["--pair_evidence", "true", "--pair_weights", "adaptive"],
     "told": [],  # which pairs are wrong: they weigh nothing; what no way of finding them can surpass
 }
 
@@ -65,11 +67,7 @@ def shuffled(pairs: TokenizedPairs, share: float, seed: int) -> tuple[TokenizedP
         chosen = members[: round(share * len(members))]
         if len(chosen) > 1:
             targets[chosen], wrong[chosen] = np.roll(chosen, 1), True
-    texts = np.stack([2 * np.arange(len(pairs)), 2 * targets + 1], 1).ravel()
-    lengths = np.diff(pairs.ends, prepend=0)
-    moved, ends = lengths[texts], np.cumsum(lengths[texts])
-    places = np.repeat((pairs.ends - lengths)[texts] - (ends - moved), moved) + np.arange(ends[-1])
-    return TokenizedPairs(pairs.tokens[places], ends, pairs.languages, pairs.pair_ids), wrong
+    return pairs.take(np.arange(len(pairs)), targets), wrong
 
 
 class SomePairs(PairData):
@@ -173,6 +171,8 @@ def separation(trainer: XLingAlignTrainer, seen: SeenWeights, wrong: np.ndarray)
     rows, weights, scores = (
         column[round(2 * trainer.args.weight_warmup * len(rows)) :] for column in (rows, weights, scores)
     )
+    if trainer.kept_pairs is not None:
+        wrong = wrong[trainer.kept_pairs]
     clean, codes = ~wrong[rows], ["", *trainer.base.config.languages]
     if clean.all():
         return {"clean": float(weights.mean()), "kept": float((weights > 0).mean())}
@@ -216,6 +216,9 @@ def train(words: list[str], pairs: ShuffledPairs, seed: int, folder: Path, told:
     trainer.train()
     trainer.save_model()
     found = {"seconds": time.perf_counter() - start, "log": trainer.state.log_history}
+    if trainer.kept_pairs is not None:
+        wrong = pairs.wrong[trainer.kept_pairs]
+        found |= {"wrong_left": float(wrong.mean()), "clean_kept": float((~wrong).sum() / (~pairs.wrong).sum())}
     return found if seen is None else found | {"separation": separation(trainer, seen, pairs.wrong)}
 
 

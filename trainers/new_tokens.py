@@ -142,7 +142,7 @@ def add_piece(model: dict[str, Any], piece: str, parts: list[int]) -> None:
     """Put a piece at the end of a tokenizer's vocabulary.
 
     Among unigrams its score (a log-probability) is a little above that of its parts together, so that it stands where
-    they stood, and other splits of old words stay the best; a letter without parts gets the lowest score that there is.
+    they stood, and other splits of old words stay the best; a letter without parts gets the lowest score there is.
 
     Args:
         model: Of the tokenizer's state.

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from xling_align.modeling_xling import (
 
 from .adapters import ADAPTER_FILE, adapter_weights, merged_weights
 from .adaptive.balance import LossBalance, balance_groups
+from .adaptive.evidence import pair_evidence
 from .adaptive.policies import Policies
 from .arguments import LEVELS, XLingAlignTrainingArguments, read_weights
 from .callbacks import BetweenSteps, LanguageMeans, LogMeans
@@ -100,7 +102,7 @@ class XLingAlignTrainer(Trainer):
                 return pairs
             return tokenize_pairs(pairs, processing_class, model.config, args.max_length)
 
-        pairs = tokenized(train_dataset)
+        pairs = self._kept(tokenized(train_dataset))
         if args.pair_weights == "scores" and isinstance(pairs, TokenizedPairs) and pairs.scores is None:
             raise InputError(NO_SCORES)
         by_name = isinstance(eval_dataset, dict)
@@ -122,6 +124,15 @@ class XLingAlignTrainer(Trainer):
             self.add_callback(BetweenSteps(self))
         if isinstance(pairs, TokenizedPairs):
             self._tell_plan(pairs)
+
+    def _kept(self, pairs: Any) -> Any:
+        """The pairs less those that the evidence speaks against, whose numbers are remembered."""
+        self.kept_pairs = None
+        if not self.args.pair_evidence or not isinstance(pairs, TokenizedPairs):
+            return pairs
+        self.kept_pairs = np.flatnonzero(pair_evidence(pairs) >= 0)
+        logger.info("pair evidence: %s of %s pairs are kept", f"{len(self.kept_pairs):,}", f"{len(pairs):,}")
+        return pairs.take(self.kept_pairs)
 
     def _with_heads(self, model: XLingAlignPreTrainedModel) -> XLingAlignPreTrainedModel:
         """The model, with the heads for training if a loss needs them."""

@@ -17,6 +17,8 @@ class AdaptiveArguments:
     Attributes:
         pair_weights: How much each pair counts: fixed for all alike; adaptive by its margin among the batch's
             neighbours; scores by the column `score` of the data. See `PairConfidence`.
+        pair_evidence: Leave out, before training, pairs that look more like two texts at random than like
+            translations, by which words go together in the other pairs and by length. See `pair_evidence`.
         weight_warmup: Share of the training in which all pairs count alike.
         weight_caution: Of adaptive: what is added to the log-odds of a pair being wrong; with 1, a pair that is as
             likely right as wrong has a weight of 0.27.
@@ -44,6 +46,7 @@ class AdaptiveArguments:
     """
 
     pair_weights: str = "fixed"
+    pair_evidence: bool = False
     weight_warmup: float = 0.05
     weight_caution: float = 1.0
     weight_z: float = -1.0

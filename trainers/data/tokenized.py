@@ -92,6 +92,25 @@ class TokenizedPairs(Dataset):
             "pair_id": self.pair_ids[index],
         }
 
+    def take(self, rows: np.ndarray, targets: np.ndarray | None = None) -> "TokenizedPairs":
+        """Some of the pairs.
+
+        Args:
+            rows: Which (M,).
+            targets: Pairs whose targets, of the same languages, take the place of their own (M,).
+
+        Returns:
+            M pairs.
+        """
+        texts = np.stack([2 * rows, 2 * (rows if targets is None else targets) + 1], 1).ravel()
+        lengths = np.diff(self.ends, prepend=0)
+        moved = lengths[texts]
+        ends = np.cumsum(moved)
+        places = np.repeat((self.ends - lengths)[texts] - (ends - moved), moved) + np.arange(ends[-1])
+        languages = self.languages.reshape(-1, 2)[rows].ravel()
+        scores = None if self.scores is None else self.scores[rows]
+        return TokenizedPairs(self.tokens[places], ends, languages, self.pair_ids[rows], scores)
+
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of the longer side of each pair (N,)."""
