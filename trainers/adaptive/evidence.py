@@ -13,7 +13,7 @@ PART = 50_000  # pairs of a language pair that are counted together
 FEWEST = 100  # pairs that say nothing about each other
 SMOOTHING = 2.0  # pairs' worth of chance in every word's partners
 LIMIT = 6.0  # log-odds that either kind of evidence can give
-REPAIRED = 4  # times as many wrong pairs as right ones, to know them by
+REPAIRED = 5_000  # pairs at random, to know wrong ones by
 ROUNDS = 50  # of expectation maximisation
 
 
@@ -45,8 +45,8 @@ def length_evidence(pairs: TokenizedPairs, rows: np.ndarray, generator: np.rando
     def surprise(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (np.log(b / a) - usual) * np.sqrt(2 * a * b / (a + b))
 
-    wrong = np.concatenate([surprise(one, generator.permutation(other)) for _ in range(REPAIRED)])
-    return log_odds(surprise(one, other), wrong)
+    first, second = generator.integers(0, len(rows), (2, REPAIRED))
+    return log_odds(surprise(one, other), surprise(one[first], other[second]))
 
 
 def word_evidence(pairs: TokenizedPairs, rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -59,12 +59,10 @@ def word_evidence(pairs: TokenizedPairs, rows: np.ndarray, generator: np.random.
     together = Combinations(*sides)
     known, place, counts = np.unique(together.keys, return_inverse=True, return_counts=True)
     scores = together.scores(counts[place] - 1, 1)
-    wrong = []
-    for _ in range(REPAIRED):
-        apart = Combinations(sides[0], sides[1].at(generator.permutation(len(rows))))
-        found = np.minimum(np.searchsorted(known, apart.keys), len(known) - 1)
-        wrong.append(apart.scores(np.where(known[found] == apart.keys, counts[found], 0), 0))
-    return log_odds(scores, np.concatenate(wrong), rising=True)
+    apart = Combinations(*(side.at(generator.integers(0, len(rows), REPAIRED)) for side in sides))
+    found = np.minimum(np.searchsorted(known, apart.keys), len(known) - 1)
+    wrong = apart.scores(np.where(known[found] == apart.keys, counts[found], 0), 0)
+    return log_odds(scores, wrong, rising=True)
 
 
 class Words:
@@ -73,11 +71,12 @@ class Words:
     Args:
         words: Ids (words,).
         counts: Words of each text (N,).
-        frequency: By id, how many of the texts a word is in.
+        frequency: By id, how many of all texts a word is in.
+        total: All texts, of which these may be some.
     """
 
-    def __init__(self, words: np.ndarray, counts: np.ndarray, frequency: np.ndarray):
-        self.words, self.counts, self.frequency = words, counts, frequency
+    def __init__(self, words: np.ndarray, counts: np.ndarray, frequency: np.ndarray, total: int):
+        self.words, self.counts, self.frequency, self.total = words, counts, frequency, total
         self.starts = np.cumsum(counts) - counts
 
     @classmethod
@@ -86,12 +85,12 @@ class Words:
         found = [np.unique(text[1:-1]) if len(text := pairs.text(row)) > 2 else text[:1] for row in texts]
         frequency = np.bincount(np.concatenate(found))
         rarest = [words[np.argsort(frequency[words], kind="stable")[:MOST_WORDS]] for words in found]
-        return cls(np.concatenate(rarest), np.array([len(words) for words in rarest]), frequency)
+        return cls(np.concatenate(rarest), np.array([len(words) for words in rarest]), frequency, len(texts))
 
     def at(self, texts: np.ndarray) -> "Words":
-        """Those of texts in another order."""
+        """Those of some of the texts."""
         counts = self.counts[texts]
-        return Words(self.words[spans(self.starts[texts], counts)], counts, self.frequency)
+        return Words(self.words[spans(self.starts[texts], counts)], counts, self.frequency, self.total)
 
 
 def spans(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -131,7 +130,7 @@ class Combinations:
             Scores (N,).
         """
         source, target = self.source, self.target
-        share = target.frequency[self.others] / len(source.counts)
+        share = target.frequency[self.others] / target.total
         ratio = (together + SMOOTHING * share) / (source.frequency[self.own] - own + SMOOTHING) / share
         values = np.log(ratio).astype(np.float32)
         best = np.maximum.reduceat(values, np.cumsum(self.partners) - self.partners)
@@ -176,8 +175,10 @@ def log_odds(values: np.ndarray, wrong: np.ndarray, rising: bool = False) -> np.
         share = np.clip(right.mean(), 0.01, 0.99)
         mean = np.average(values, weights=right)
         deviation = np.sqrt(np.average((values - mean) ** 2, weights=right))
-    if rising:
-        values = np.clip(values, wrong.mean(), max(wrong.mean(), mean))
+    if rising and deviation != wrong.std():  # the narrower density falls faster: beyond its turn the ratio goes back
+        one, other = deviation**2, wrong.std() ** 2
+        turn = (mean * other - wrong.mean() * one) / (other - one)
+        values = np.minimum(values, turn) if one < other else np.maximum(values, turn)
     odds = normal(values, mean, deviation) - normal(values, wrong.mean(), wrong.std())
     return np.clip(odds, -LIMIT, LIMIT)
 
