@@ -117,14 +117,19 @@ def fine_tuned(subject: Subject, training: str, setting: Setting, runs: Mapping[
     return chosen
 
 
+def told(predict: PairClassifier | Tagger) -> Callable[..., Any]:
+    """A classifier or tagger that is told the languages that it knows, and of others nothing."""
+    known = predict.model.config.languages
+
+    def predicted(*texts: Any, language: str | None = None) -> Any:
+        return predict(*texts, language=language if language in known else None)
+
+    return predicted
+
+
 def pair_classifier(subject: Subject, model: Classifier) -> Callable[..., list[str]]:
-    """Answers of a classifier of texts or pairs; it is told the languages that it knows."""
-    classify = PairClassifier(model, load_tokenizer(subject.path), bf16=has_fast_bf16())
-
-    def answers(*texts: Any, language: str | None = None) -> list[str]:
-        return classify(*texts, language=subject.code(language))
-
-    return answers
+    """Answers of a classifier of texts or pairs."""
+    return told(PairClassifier(model, load_tokenizer(subject.path), bf16=has_fast_bf16()))
 
 
 def run_texts(subject: Subject, data: Data, model: Classifier) -> TaskResult:
@@ -135,11 +140,7 @@ def run_texts(subject: Subject, data: Data, model: Classifier) -> TaskResult:
 def run_words(subject: Subject, data: Data, model: Classifier) -> TaskResult:
     """Named entities; types that the training labels lack are left out."""
     tagger = Tagger(model, load_tokenizer(subject.path), bf16=has_fast_bf16())
-
-    def tags(sentences: Any, language: str | None = None) -> list[list[str]]:
-        return tagger(sentences, language=subject.code(language))
-
-    return ner.run(tags, data.tests, tagger.types)
+    return ner.run(told(tagger), data.tests, tagger.types)
 
 
 def run_paraphrase(subject: Subject, data: Data, model: Classifier) -> TaskResult:
