@@ -1,12 +1,14 @@
 """`xling eval --model M [--model M2 ...]`: measure encoders on all tasks that there are data for, side by side.
 
-Each part, one model on the tasks of one training with one seed, leaves a file when it is done, named by all that it
-depends on: the model's weights, the data, the settings and the seed. A rerun goes on with the others, and what was
-measured under other settings is not taken for it.
+Each task of one model with one seed leaves a file when it is done, named by all that it depends on: the model's
+weights, the data, the settings and the seed. A rerun goes on with the others, and what was measured under other
+settings is not taken for it. Started in several terminals at once, with the same `--output`, the commands share the
+work between them.
 """
 
 import argparse
 import hashlib
+import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xling_align.cli.ablate import kept, words
+from xling_align.cli.ablate import words
 
 if TYPE_CHECKING:
     from xling_align.cli.subject import Setting, Subject
@@ -146,13 +148,16 @@ class Evaluation:
         """Measure, and put all results together."""
         (self.root / "parts").mkdir(exist_ok=True)
         models = [describe(name, subject) for name, subject in self.subjects.items()]  # all weights are read first
+        for wait in (False, True):  # first what no other command is at, then what the others have left or finished
+            for name, subject in self.subjects.items():
+                for training, tasks, seed in self.parts():
+                    self.finish(name, subject, training, tasks, seed, wait)
         found, finished = {}, []
         for name, subject in self.subjects.items():
             for training, tasks, seed in self.parts():
-                part = self.part(name, subject, training, tasks, seed)
-                finished.append(part)
-                for task, result in part["results"].items():
-                    found.setdefault(task, {}).setdefault(name, []).append(result)
+                for task, path in self.part(subject, training, tasks, seed).items():
+                    finished.append(json.loads(path.read_text(encoding="utf-8")))
+                    found.setdefault(task, {}).setdefault(name, []).append(finished[-1]["results"][task])
         return {
             "title": self.args.title,
             "date": max(part["finished"] for part in finished),
@@ -165,27 +170,51 @@ class Evaluation:
             "tasks": [task_report(task, found[task], self.setting, self.revision(task)) for task in self.data],
         }
 
-    def part(self, name: str, subject: "Subject", training: str | None, tasks: list[str], seed: int) -> dict[str, Any]:
-        """One part's results, measured or read."""
+    def part(self, subject: "Subject", training: str | None, tasks: list[str], seed: int) -> dict[str, Path]:
+        """The files of one part's tasks."""
         from xling_align.cli.eval_data import digest_of
-        from xling_align.eval.summary import as_run
 
-        def measured() -> dict[str, Any]:
-            from xling_align.cli.tasks import results
-
-            print(f"{label} ...", flush=True)
-            start = time.perf_counter()
-            found = results(subject, {task: self.data[task] for task in tasks}, self.setting_of(seed))
-            seconds = time.perf_counter() - start
-            means = ", ".join(f"{task} {result.mean:.3f}" for task, result in found.items())
-            print(f"{label}: {means} ({seconds:.0f} s)", flush=True)
-            runs = {task: as_run(result, seed) for task, result in found.items()}
-            return {"results": runs, "seconds": seconds, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
-
-        label = f"{name}, {', '.join(tasks)}" + (f", seed {seed}" if training else "")
         depends = [version("xling-align"), subject.digest, self.trained_on.get(training or ""), seed]
-        depends += [[task, digest_of(self.data[task])] for task in tasks]
-        return kept(self.root / "parts" / f"{'-'.join(tasks)}-{seed}-{digest_of(depends)}.json", measured)
+        digests = {task: digest_of([*depends, [task, digest_of(self.data[task])]]) for task in tasks}
+        return {task: self.root / "parts" / f"{task}-{seed}-{digest}.json" for task, digest in digests.items()}
+
+    def finish(
+        self, name: str, subject: "Subject", training: str | None, tasks: list[str], seed: int, wait: bool
+    ) -> None:
+        """Measure those tasks of a part that have no file yet, unless another command is at it."""
+        from filelock import FileLock, Timeout
+
+        from xling_align.cli.eval_data import digest_of
+
+        paths = self.part(subject, training, tasks, seed)
+        if all(path.exists() for path in paths.values()):
+            return
+        lock = digest_of([subject.digest, training or tasks, self.trained_on.get(training or ""), seed])
+        (self.root / "locks").mkdir(exist_ok=True)
+        try:
+            with FileLock(self.root / "locks" / lock, timeout=-1 if wait else 0):
+                missing = {task: path for task, path in paths.items() if not path.exists()}
+                if missing:
+                    self.measure(name, subject, missing, seed)
+        except Timeout:
+            return
+
+    def measure(self, name: str, subject: "Subject", paths: dict[str, Path], seed: int) -> None:
+        """Measure tasks together, and write a file for each."""
+        from xling_align.cli.tasks import TASKS, results
+        from xling_align.eval.summary import as_run
+        from xling_align.trainers.programs import write_json
+
+        label = f"{name}, {', '.join(paths)}" + (f", seed {seed}" if TASKS[next(iter(paths))].training else "")
+        print(f"{label} ...", flush=True)
+        start = time.perf_counter()
+        found = results(subject, {task: self.data[task] for task in paths}, self.setting_of(seed))
+        seconds = time.perf_counter() - start
+        means = ", ".join(f"{task} {result.mean:.3f}" for task, result in found.items())
+        print(f"{label}: {means} ({seconds:.0f} s)", flush=True)
+        measured = {"seconds": seconds / len(paths), "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+        for task, path in paths.items():
+            write_json(path, {"results": {task: as_run(found[task], seed)}, **measured})
 
     def revision(self, task: str) -> str | None:
         """Commit of a task's data on the Hub, where they are from there."""

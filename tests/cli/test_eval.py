@@ -1,11 +1,14 @@
 """`xling eval`: every task on a made-up data folder, going on after a kill, and nothing mixed up."""
 
+import argparse
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,8 @@ from xling_align.cli.models import load_config, text_encoder
 from xling_align.cli.subject import Data, Subject
 from xling_align.cli.tasks import TASKS
 from xling_align.eval.data_dir import Rated, Translations
+from xling_align.eval.encoding import TextEncoder
+from xling_align.eval.stored_vectors import StoredVectors
 from xling_align.model_cards.card import facts_of, write_card
 from xling_align.modeling_xling import InputError, XLingAlignModel
 
@@ -204,21 +209,11 @@ def test_retrieval_agrees_with_an_independent_script(root, everything):
 def test_a_rerun_encodes_and_measures_nothing_again_and_writes_the_same(root, everything, capsys, monkeypatch):
     output, report = everything
     before = (output / "results.json").read_bytes()
-    monkeypatch.setattr(command.Evaluation, "part", _read_only(command.Evaluation.part))
+    monkeypatch.setattr(command.Evaluation, "measure", lambda *_: pytest.fail("measured again"))
     more = ("--model", str(root / "ours"), "--seeds", "2", "--names", "plain,ours")
     assert evaluate(root, output, *more) == report
     assert (output / "results.json").read_bytes() == before
     assert "..." not in capsys.readouterr().out
-
-
-def _read_only(part):
-    def read(self, *given):
-        files = set((self.root / "parts").iterdir())
-        found = part(self, *given)
-        assert set((self.root / "parts").iterdir()) == files
-        return found
-
-    return read
 
 
 def test_tasks_share_vectors(root, tmp_path):
@@ -255,6 +250,51 @@ def test_changed_settings_data_and_weights_are_measured_anew(root, tmp_path):
     three = parts()
     evaluate(copy, output, *more)
     assert len(parts() - three) == 2
+
+
+def test_a_task_that_is_added_to_a_training_is_measured_and_the_others_are_not_again(root, tmp_path):
+    more = ("--seeds", "1", "--tasks")
+    evaluate(root, tmp_path / "grown", *more, "panx")
+    (first,) = (tmp_path / "grown" / "parts").iterdir()
+    measured = first.stat().st_mtime_ns
+    reports = [evaluate(root, tmp_path / output, *more, "panx,masakhaner") for output in ("grown", "whole")]
+    assert first.stat().st_mtime_ns == measured
+    assert reports[0]["tasks"] == reports[1]["tasks"]
+
+
+def test_two_commands_share_the_work_between_them(root, tmp_path, monkeypatch):
+    parser, measured, both = argparse.ArgumentParser(), [], threading.Barrier(2, timeout=120)
+    command.add_arguments(parser)
+    flags = ["--model", str(root / "plain"), "--data_dir", str(root / "data"), "--output", str(tmp_path)]
+    args = parser.parse_args([*flags, "--tasks", "tatoeba,sib200,label_names,leakage,stsb"])
+    original = command.Evaluation.measure
+
+    def measure(self, name, subject, paths, seed):
+        measured.extend(paths)
+        if len(measured) <= 2:  # goes on only when the other command is at something else
+            both.wait()
+        original(self, name, subject, paths, seed)
+
+    monkeypatch.setattr(command.Evaluation, "measure", measure)
+    with ThreadPoolExecutor(2) as threads:
+        reports = list(threads.map(lambda _: command.Evaluation(args).report(), range(2)))
+    assert sorted(measured) == sorted(args.tasks)
+    assert reports[0] == reports[1]
+
+
+def test_commands_that_encode_the_same_texts_at_once_do_not_disturb_each_other(root, tmp_path):
+    both, encoder = threading.Barrier(2, timeout=120), Subject(str(root / "plain")).encoder
+
+    class Together(TextEncoder):
+        def __call__(self, texts, language=None):
+            both.wait()
+            return super().__call__(texts, language)
+
+    stored = StoredVectors(Together(encoder.model, encoder.tokenizer), tmp_path, "digest")
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(stored, [ENGLISH, ENGLISH]))
+    np.testing.assert_array_equal(*found)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
 
 
 def test_killed_and_started_again_it_ends_with_the_same_results(root, tmp_path):
