@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="score the first so many rows of each language in slow tasks")
     parser.add_argument("--train_limit", type=int, help="fine-tune on the first so many rows")
     parser.add_argument("--label_prompts", help="YAML with the labels' descriptions, for label_names")
+    parser.add_argument("--tuning", help="YAML with arguments of fine-tuning for sib200, panx, pawsx, xnli")
     parser.add_argument("--dev", action="store_true", help="measure on dev sets, while settings are chosen")
     parser.add_argument("--title", default="Evaluation", help="of the page")
 
@@ -80,9 +81,11 @@ class Evaluation:
 
     def __init__(self, args: argparse.Namespace):
         from xling_align.cli.eval_data import fetched, load_all, tasks_with_data, training_digest
+        from xling_align.cli.tuning import read_tuning
 
         self.args, self.root = args, Path(args.output)
         self.data_dir = args.data_dir or fetched(args.tasks, self.root / "data", args.languages)
+        self.tuning = read_tuning(args.tuning) if args.tuning else {}
         self.setting = self.setting_of(0)
         self.data = load_all(args.tasks or tasks_with_data(self.data_dir, args.dev), self.setting)
         self.trained_on = {}
@@ -95,9 +98,9 @@ class Evaluation:
         from xling_align.cli.subject import Setting
 
         args = self.args
-        limits = {"limit": args.limit, "train_limit": args.train_limit}
+        more = {"limit": args.limit, "train_limit": args.train_limit, "tuning": self.tuning}
         return Setting(
-            self.data_dir, args.languages, args.dev, **limits, seed=seed, label_prompts=args.label_prompts, oracle=True
+            self.data_dir, args.languages, args.dev, **more, seed=seed, label_prompts=args.label_prompts, oracle=True
         )
 
     @cached_property
@@ -223,8 +226,9 @@ class Evaluation:
         return None if self.args.data_dir else hub_sources([task])[task].partition("@")[2]
 
     def describe_data(self) -> dict[str, Any]:
-        """Where the data are from, and how many rows each task has in each language."""
+        """Where the data are from, how many rows each task has in each language, and how was fine-tuned."""
         from xling_align.cli.eval_data import hub_sources
+        from xling_align.cli.tuning import arguments_of
 
         return {
             "data_dir": self.data_dir,
@@ -232,6 +236,7 @@ class Evaluation:
             "split": self.setting.split,
             "limit": self.args.limit,
             "train_limit": self.args.train_limit,
+            "fine_tuning": {training: arguments_of(training, self.setting) for training in self.trained_on},
             "rows": {
                 task: {code: len(rows[0]) for code, rows in data.tests.items()} for task, data in self.data.items()
             },

@@ -46,6 +46,8 @@ class FineTuneArguments(CommonTrainingArguments):
         check_choice("select", self.select, SELECTIONS)
         check_at_least(0, lora_rank=self.lora_rank, alignment_weight=self.alignment_weight)
         check_at_least(1e-4, alignment_tau=self.alignment_tau)
+        if self.max_steps < 1:
+            check_at_least(0.01, num_train_epochs=self.num_train_epochs)
         for name, only in (("save_strategy", "no"), ("eval_strategy", "no"), ("logging_strategy", "epoch")):
             if str(getattr(getattr(self, name), "value", getattr(self, name))) != only:
                 raise InputError(f"--{name} can only be {only}: fine-tuning logs, and with dev rows chooses, by epoch")

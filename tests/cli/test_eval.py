@@ -24,6 +24,7 @@ from xling_align.cli.main import main
 from xling_align.cli.models import load_config, text_encoder
 from xling_align.cli.subject import Data, Subject
 from xling_align.cli.tasks import TASKS
+from xling_align.cli.tuning import read_tuning
 from xling_align.eval.data_dir import Rated, Translations
 from xling_align.eval.encoding import TextEncoder
 from xling_align.eval.stored_vectors import StoredVectors
@@ -295,6 +296,43 @@ def test_commands_that_encode_the_same_texts_at_once_do_not_disturb_each_other(r
         found = list(threads.map(stored, [ENGLISH, ENGLISH]))
     np.testing.assert_array_equal(*found)
     assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
+
+
+def test_settings_of_fine_tuning_come_from_a_file(root, tmp_path):
+    file, more = tmp_path / "tuning.yaml", ("--tasks", "sib200_tuned", "--seeds", "1")
+    reports = [evaluate(root, tmp_path / "out", *more)]
+    for changes in ("learning_rate: 1e-3, num_train_epochs: 2", "select: average, lora_rank: 2, num_train_epochs: 2"):
+        file.write_text(f"sib200: {{{changes}}}\npanx: {{learning_rate: 1}}\n")
+        reports.append(evaluate(root, tmp_path / "out", *more, "--tuning", str(file)))
+    histories = [task_of(report, "sib200_tuned")["results"]["plain"]["fine_tuning"][0] for report in reports]
+    assert [len(history) for history in histories] == [8, 2, 2]
+    assert "average_dev_score" in histories[2][-1]
+    used = [report["data"]["fine_tuning"]["sib200"] for report in reports]
+    assert used[0]["learning_rate"] == 2e-4 and used[1]["learning_rate"] == 1e-3 and used[2]["lora_rank"] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "there is no file"),
+        ("xnly: {learning_rate: 1e-4}", "--tuning 'xnly' is not one of sib200, panx, pawsx, xnli"),
+        ("xnli: 3", "xnli: must hold"),
+        ("- xnli", "must hold"),
+        ("xnli: {learning_rat: 1e-4}", "did you mean 'learning_rate'"),
+        ("xnli: {learning_rate: fast}", "invalid float value: 'fast'"),
+        ("xnli: {select: mean}", "--select 'mean' is not one of best, average, last"),
+        ("xnli: {num_train_epochs: 0}", "--num_train_epochs is 0"),
+        ("xnli: {alignment_weight: 0.1}", "'alignment_weight' is no argument that can be set here"),
+        ("xnli: {seed: 3}", "'seed' is no argument that can be set here"),
+    ],
+)
+def test_bad_settings_of_fine_tuning_are_refused_in_one_line(tmp_path, text, says):
+    path = tmp_path / "tuning.yaml"
+    if text:
+        path.write_text(text)
+    with pytest.raises(InputError, match=says) as refused:
+        read_tuning(str(path))
+    assert "\n" not in str(refused.value)
 
 
 def test_killed_and_started_again_it_ends_with_the_same_results(root, tmp_path):
