@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from xling_align.cli.ablate import words
 
 if TYPE_CHECKING:
+    from filelock import FileLock
+
     from xling_align.cli.subject import Setting, Subject
     from xling_align.eval.drawing import Figure
 
@@ -84,14 +86,29 @@ class Evaluation:
         from xling_align.cli.tuning import read_tuning
 
         self.args, self.root = args, Path(args.output)
-        self.data_dir = args.data_dir or fetched(args.tasks, self.root / "data", args.languages)
         self.tuning = read_tuning(args.tuning) if args.tuning else {}
+        with self.lock("data"):
+            self.data_dir = args.data_dir or fetched(args.tasks, self.root / "data", args.languages)
         self.setting = self.setting_of(0)
         self.data = load_all(args.tasks or tasks_with_data(self.data_dir, args.dev), self.setting)
         self.trained_on = {}
         for training, tasks in self.jobs:
             if training:
                 self.trained_on[training] = training_digest(training, self.setting, tasks, self.data)
+
+    def lock(self, name: str, wait: bool = True) -> "FileLock":
+        """What keeps other commands with the same output from the same work."""
+        from filelock import FileLock
+
+        (self.root / "locks").mkdir(parents=True, exist_ok=True)
+        return FileLock(self.root / "locks" / name, timeout=-1 if wait else 0)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """What tells each task's data from others."""
+        from xling_align.cli.eval_data import digest_of
+
+        return {task: digest_of(data) for task, data in self.data.items()}
 
     def setting_of(self, seed: int) -> "Setting":
         """How the tasks are run."""
@@ -129,7 +146,8 @@ class Evaluation:
         paths = dict(zip(names, self.args.model, strict=True))
         if self.args.untrained:
             digest = hashlib.sha256(load_config(self.args.model[0]).to_json_string().encode()).hexdigest()[:8]
-            paths[UNTRAINED] = str(untrained(self.args.model[0], self.root / f"{UNTRAINED}-{digest}"))
+            with self.lock(UNTRAINED):
+                paths[UNTRAINED] = str(untrained(self.args.model[0], self.root / f"{UNTRAINED}-{digest}"))
         return paths
 
     @cached_property
@@ -178,24 +196,23 @@ class Evaluation:
         from xling_align.cli.eval_data import digest_of
 
         depends = [version("xling-align"), subject.digest, self.trained_on.get(training or ""), seed]
-        digests = {task: digest_of([*depends, [task, digest_of(self.data[task])]]) for task in tasks}
+        digests = {task: digest_of([*depends, [task, self.digests[task]]]) for task in tasks}
         return {task: self.root / "parts" / f"{task}-{seed}-{digest}.json" for task, digest in digests.items()}
 
     def finish(
         self, name: str, subject: "Subject", training: str | None, tasks: list[str], seed: int, wait: bool
     ) -> None:
         """Measure those tasks of a part that have no file yet, unless another command is at it."""
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
         from xling_align.cli.eval_data import digest_of
 
         paths = self.part(subject, training, tasks, seed)
         if all(path.exists() for path in paths.values()):
             return
-        lock = digest_of([subject.digest, training or tasks, self.trained_on.get(training or ""), seed])
-        (self.root / "locks").mkdir(exist_ok=True)
+        part = digest_of([subject.digest, training or tasks, self.trained_on.get(training or ""), seed])
         try:
-            with FileLock(self.root / "locks" / lock, timeout=-1 if wait else 0):
+            with self.lock(part, wait):
                 missing = {task: path for task, path in paths.items() if not path.exists()}
                 if missing:
                     self.measure(name, subject, missing, seed)

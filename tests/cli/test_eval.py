@@ -1,14 +1,7 @@
-"""`xling eval`: every task on a made-up data folder, going on after a kill, and nothing mixed up."""
+"""`xling eval`: every task on a made-up data folder, what is reported, and bad input."""
 
-import argparse
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,105 +10,17 @@ import torch
 import yaml
 from transformers import AutoModel, AutoTokenizer
 
-from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
+from tests.cli.eval_root import ENGLISH, GERMAN, LABELS, evaluate, task_of
+from tests.conftest import encoder_config, make_tokenizer
 from xling_align.cli import eval as command
 from xling_align.cli.eval_figures import figures, first_entries, translations_of
 from xling_align.cli.main import main
 from xling_align.cli.models import load_config, text_encoder
 from xling_align.cli.subject import Data, Subject
 from xling_align.cli.tasks import TASKS
-from xling_align.cli.tuning import read_tuning
 from xling_align.eval.data_dir import Rated, Translations
-from xling_align.eval.encoding import TextEncoder
-from xling_align.eval.stored_vectors import StoredVectors
 from xling_align.model_cards.card import facts_of, write_card
-from xling_align.modeling_xling import InputError, XLingAlignModel
-
-ENGLISH = ["good morning", "red sun", "blue moon", "green day", "good night", "red moon", "blue sun", "green night"]
-GERMAN = ["guten morgen", "rot sonne", "blau mond", "grün tag", "guten nacht", "rot mond", "blau sonne", "grün nacht"]
-FRENCH = [
-    "bonjour",
-    "red bonjour",
-    "blue bonjour",
-    "bonjour day",
-    "bonjour night",
-    "bonjour moon",
-    "bonjour sun",
-    "bonjour",
-]
-TEXTS = {"en": ENGLISH, "de": GERMAN, "fr": FRENCH}
-LABELS = ["day", "night"]
-
-
-def task_files() -> dict[str, str]:
-    """Files of every task, three languages each."""
-    files = {}
-    for code, texts in TEXTS.items():
-        topics = [(text, LABELS[row % 2]) for row, text in enumerate(texts * 2)]
-        pairs = [(text, texts[(row + row % 2) % len(texts)], row % 2) for row, text in enumerate(texts)]
-        tagged = "\n\n".join(f"{text.split()[0]}\tB-PER\n{text.split()[-1]}\tO" for text in texts) + "\n"
-        dated = tagged.replace("O", "B-DATE", 1)
-        for split in ("train", "dev", "test"):
-            files[f"sib200/{code}/{split}.tsv"] = "index_id\tcategory\ttext\n" + "".join(
-                f"{row}\t{label}\t{text}\n" for row, (text, label) in enumerate(topics)
-            )
-            files[f"mldoc/{code}/{split}.tsv"] = "".join(f"{label}\t{text}\n" for text, label in topics)
-            files[f"pawsx/{code}/{split}.tsv"] = "id\tsentence1\tsentence2\tlabel\n" + "".join(
-                f"{row}\t{first}\t{second}\t{label}\n" for row, (first, second, label) in enumerate(pairs)
-            )
-            files[f"xnli/{code}/{split}.tsv"] = "premise\thypothesis\tlabel\n" + "".join(
-                f"{first}\t{first} {row}\t{LABELS[label]}\n" for row, (first, _, label) in enumerate(pairs)
-            )
-            files[f"stsb/{code}/{split}.tsv"] = "sentence1\tsentence2\tscore\n" + "".join(
-                f"{first}\t{second}\t{row / 2}\n" for row, (first, second, _) in enumerate(pairs)
-            )
-            files[f"ner/panx/{code}/{split}.conll"] = tagged
-            files[f"ner/masakhaner/{code}/{split}.conll"] = dated
-    for split in ("sample", "training", "test"):
-        for code in ("de", "fr"):
-            folder = f"bucc2018/{code}-en/{code}-en.{split}"
-            files[f"{folder}.en"] = "".join(f"en-{row}\t{text}\n" for row, text in enumerate(ENGLISH))
-            files[f"{folder}.{code}"] = "".join(f"{code}-{row}\t{text}\n" for row, text in enumerate(TEXTS[code][2:]))
-            files[f"{folder}.gold"] = "".join(f"{code}-{row}\ten-{row + 2}\n" for row in range(6))
-    files["xnli/en/train-mnli-subset.tsv"] = files["xnli/en/test.tsv"]
-    files["sts17/de-en.tsv"] = files["stsb/en/test.tsv"]
-    for code in ("de", "fr"):
-        own = TEXTS[code]
-        files[f"tatoeba/{code}-en.en"] = "\n".join(ENGLISH[:7]) + "\n"
-        files[f"tatoeba/{code}-en.{code}"] = "\n".join(own[:7]) + "\n"
-        files[f"lexicon/{code}-en.tsv"] = "".join(
-            f"{one.split()[0]}\t{other.split()[0]}\ttest\n" for one, other in zip(ENGLISH, own, strict=True)
-        )
-        for split in ("dev", "test"):
-            files[f"wordalign/{code}-en/{split}.en"] = "\n".join(ENGLISH) + "\n"
-            files[f"wordalign/{code}-en/{split}.{code}"] = "\n".join(own) + "\n"
-            files[f"wordalign/{code}-en/{split}.align"] = "0-0\n" * len(own)
-    return files
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    """A data folder with every task, an aligned model and a plain encoder."""
-    root = tmp_path_factory.mktemp("eval")
-    for name, text in task_files().items():
-        (root / "data" / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / "data" / name).write_text(text, encoding="utf-8")
-    torch.manual_seed(7)
-    AutoModel.from_config(encoder_config("bert")).save_pretrained(root / "plain")
-    make_tokenizer().save_pretrained(root / "plain")
-    model = XLingAlignModel.from_encoder(str(root / "plain"), LANGUAGES[:2])  # French is unknown to it
-    model.save_pretrained(root / "ours", tokenizer=make_tokenizer())
-    return root
-
-
-def evaluate(root: Path, output: Path, *more: str) -> dict:
-    flags = ["--model", str(root / "plain"), "--data_dir", str(root / "data"), "--output", str(output), *more]
-    assert main(["eval", *flags]) == 0
-    return json.loads((output / "results.json").read_text(encoding="utf-8"))
-
-
-def task_of(report: dict, name: str) -> dict:
-    return next(task for task in report["tasks"] if task["name"] == name)
+from xling_align.modeling_xling import InputError
 
 
 @pytest.fixture(scope="module")
@@ -215,143 +120,6 @@ def test_a_rerun_encodes_and_measures_nothing_again_and_writes_the_same(root, ev
     assert evaluate(root, output, *more) == report
     assert (output / "results.json").read_bytes() == before
     assert "..." not in capsys.readouterr().out
-
-
-def test_tasks_share_vectors(root, tmp_path):
-    evaluate(root, tmp_path, "--tasks", "sib200")
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "vectors").iterdir()}
-    evaluate(root, tmp_path, "--tasks", "label_names,leakage")
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "vectors").iterdir()}
-    assert files.items() <= after.items()
-    assert len(after) == len(files) + 2  # the descriptions of the labels, by two templates; no test text
-
-
-def test_changed_settings_data_and_weights_are_measured_anew(root, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(root, copy)
-    output = tmp_path / "out"
-
-    def parts():
-        return set((output / "parts").iterdir())
-
-    more = ("--tasks", "tatoeba,sib200_tuned", "--seeds", "1")
-    first = evaluate(copy, output, *more)
-    one = parts()
-    assert len(one) == 2
-    evaluate(copy, output, *more, "--train_limit", "8")
-    two = parts()
-    assert len(two - one) == 1  # of the fine-tuned task alone
-    (copy / "data/tatoeba/de-en.de").write_text("\n".join(reversed(GERMAN[:7])) + "\n", encoding="utf-8")
-    changed = evaluate(copy, output, *more)
-    assert len(parts() - two) == 1
-    scores = [task_of(report, "tatoeba")["results"]["plain"]["languages"] for report in (first, changed)]
-    assert scores[0]["fr"] == scores[1]["fr"]
-    torch.manual_seed(1)
-    AutoModel.from_config(encoder_config("bert")).save_pretrained(copy / "plain")
-    three = parts()
-    evaluate(copy, output, *more)
-    assert len(parts() - three) == 2
-
-
-def test_a_task_that_is_added_to_a_training_is_measured_and_the_others_are_not_again(root, tmp_path):
-    more = ("--seeds", "1", "--tasks")
-    evaluate(root, tmp_path / "grown", *more, "panx")
-    (first,) = (tmp_path / "grown" / "parts").iterdir()
-    measured = first.stat().st_mtime_ns
-    reports = [evaluate(root, tmp_path / output, *more, "panx,masakhaner") for output in ("grown", "whole")]
-    assert first.stat().st_mtime_ns == measured
-    assert reports[0]["tasks"] == reports[1]["tasks"]
-
-
-def test_two_commands_share_the_work_between_them(root, tmp_path, monkeypatch):
-    parser, measured, both = argparse.ArgumentParser(), [], threading.Barrier(2, timeout=120)
-    command.add_arguments(parser)
-    flags = ["--model", str(root / "plain"), "--data_dir", str(root / "data"), "--output", str(tmp_path)]
-    args = parser.parse_args([*flags, "--tasks", "tatoeba,sib200,label_names,leakage,stsb"])
-    original = command.Evaluation.measure
-
-    def measure(self, name, subject, paths, seed):
-        measured.extend(paths)
-        if len(measured) <= 2:  # goes on only when the other command is at something else
-            both.wait()
-        original(self, name, subject, paths, seed)
-
-    monkeypatch.setattr(command.Evaluation, "measure", measure)
-    with ThreadPoolExecutor(2) as threads:
-        reports = list(threads.map(lambda _: command.Evaluation(args).report(), range(2)))
-    assert sorted(measured) == sorted(args.tasks)
-    assert reports[0] == reports[1]
-
-
-def test_commands_that_encode_the_same_texts_at_once_do_not_disturb_each_other(root, tmp_path):
-    both, encoder = threading.Barrier(2, timeout=120), Subject(str(root / "plain")).encoder
-
-    class Together(TextEncoder):
-        def __call__(self, texts, language=None):
-            both.wait()
-            return super().__call__(texts, language)
-
-    stored = StoredVectors(Together(encoder.model, encoder.tokenizer), tmp_path, "digest")
-    with ThreadPoolExecutor(2) as threads:
-        found = list(threads.map(stored, [ENGLISH, ENGLISH]))
-    np.testing.assert_array_equal(*found)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
-
-
-def test_settings_of_fine_tuning_come_from_a_file(root, tmp_path):
-    file, more = tmp_path / "tuning.yaml", ("--tasks", "sib200_tuned", "--seeds", "1")
-    reports = [evaluate(root, tmp_path / "out", *more)]
-    for changes in ("learning_rate: 1e-3, num_train_epochs: 2", "select: average, lora_rank: 2, num_train_epochs: 2"):
-        file.write_text(f"sib200: {{{changes}}}\npanx: {{learning_rate: 1}}\n")
-        reports.append(evaluate(root, tmp_path / "out", *more, "--tuning", str(file)))
-    histories = [task_of(report, "sib200_tuned")["results"]["plain"]["fine_tuning"][0] for report in reports]
-    assert [len(history) for history in histories] == [8, 2, 2]
-    assert "average_dev_score" in histories[2][-1]
-    used = [report["data"]["fine_tuning"]["sib200"] for report in reports]
-    assert used[0]["learning_rate"] == 2e-4 and used[1]["learning_rate"] == 1e-3 and used[2]["lora_rank"] == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        (None, "there is no file"),
-        ("xnly: {learning_rate: 1e-4}", "--tuning 'xnly' is not one of sib200, panx, pawsx, xnli"),
-        ("xnli: 3", "xnli: must hold"),
-        ("- xnli", "must hold"),
-        ("xnli: {learning_rat: 1e-4}", "did you mean 'learning_rate'"),
-        ("xnli: {learning_rate: fast}", "invalid float value: 'fast'"),
-        ("xnli: {select: mean}", "--select 'mean' is not one of best, average, last"),
-        ("xnli: {num_train_epochs: 0}", "--num_train_epochs is 0"),
-        ("xnli: {alignment_weight: 0.1}", "'alignment_weight' is no argument that can be set here"),
-        ("xnli: {seed: 3}", "'seed' is no argument that can be set here"),
-    ],
-)
-def test_bad_settings_of_fine_tuning_are_refused_in_one_line(tmp_path, text, says):
-    path = tmp_path / "tuning.yaml"
-    if text:
-        path.write_text(text)
-    with pytest.raises(InputError, match=says) as refused:
-        read_tuning(str(path))
-    assert "\n" not in str(refused.value)
-
-
-def test_killed_and_started_again_it_ends_with_the_same_results(root, tmp_path):
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    more = ("--tasks", "tatoeba,sib200_tuned,pawsx", "--seeds", "2")
-    program = "from xling_align.cli.main import main; raise SystemExit(main())"
-    flags = ["--model", str(root / "plain"), "--data_dir", str(root / "data"), "--output", str(killed), *more]
-    process = subprocess.Popen([sys.executable, "-c", program, "eval", *flags], stdout=subprocess.DEVNULL)
-    while len(list((killed / "parts").glob("*.json"))) < 2:  # one seed of a fine-tuning is done
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (killed / "results.json").exists()
-    done = {path.name: path.read_bytes() for path in (killed / "parts").glob("*.json")}
-    assert len(done) < 5
-    reports = [evaluate(root, output, *more) for output in (killed, whole)]
-    assert all((killed / "parts" / name).read_bytes() == content for name, content in done.items())
-    assert reports[0]["tasks"] == reports[1]["tasks"]
 
 
 def test_an_untrained_encoder_stands_beside_and_is_the_same_in_every_run(root, tmp_path):
