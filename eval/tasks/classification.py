@@ -1,5 +1,6 @@
 """Zero-shot classification: learn on source-language vectors, test on every language."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -154,11 +155,9 @@ def confusion(gold: Sequence[Any] | np.ndarray, predicted: Sequence[Any] | np.nd
     Returns:
         `labels` by alphabet, and `counts`, a row for each right label and a column for each answer.
     """
-    with eval_extra():
-        from sklearn.metrics import confusion_matrix
-    labels = sorted({str(label) for side in (gold, predicted) for label in side})
-    counts = confusion_matrix([str(label) for label in gold], [str(label) for label in predicted], labels=labels)
-    return {"labels": labels, "counts": counts.tolist()}
+    counts = Counter((str(right), str(answer)) for right, answer in zip(gold, predicted, strict=True))
+    labels = sorted({label for pair in counts for label in pair})
+    return {"labels": labels, "counts": [[counts[right, answer] for answer in labels] for right in labels]}
 
 
 def _problem(train: Labelled, tests: Mapping[str, Labelled], source: str) -> str | None:
