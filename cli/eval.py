@@ -1,12 +1,14 @@
 """`xling eval --model M [--model M2 ...]`: measure encoders on all tasks that there are data for, side by side.
 
-Each part, one model on the tasks of one training with one seed, leaves a file when it is done, named by all that it
-depends on: the model's weights, the data, the settings and the seed. A rerun goes on with the others, and what was
-measured under other settings is not taken for it.
+Each task of one model with one seed leaves a file when it is done, named by all that it depends on: the model's
+weights, the data, the settings and the seed. A rerun goes on with the others, and what was measured under other
+settings is not taken for it. Started in several terminals at once, with the same `--output`, the commands share the
+work between them.
 """
 
 import argparse
 import hashlib
+import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping
@@ -16,9 +18,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xling_align.cli.ablate import kept, words
+from xling_align.cli.ablate import words
 
 if TYPE_CHECKING:
+    from filelock import FileLock
+
     from xling_align.cli.subject import Setting, Subject
     from xling_align.eval.drawing import Figure
 
@@ -39,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="score the first so many rows of each language in slow tasks")
     parser.add_argument("--train_limit", type=int, help="fine-tune on the first so many rows")
     parser.add_argument("--label_prompts", help="YAML with the labels' descriptions, for label_names")
+    parser.add_argument("--tuning", help="YAML with arguments of fine-tuning for sib200, panx, pawsx, xnli")
     parser.add_argument("--dev", action="store_true", help="measure on dev sets, while settings are chosen")
     parser.add_argument("--title", default="Evaluation", help="of the page")
 
@@ -78,9 +83,12 @@ class Evaluation:
 
     def __init__(self, args: argparse.Namespace):
         from xling_align.cli.eval_data import fetched, load_all, tasks_with_data, training_digest
+        from xling_align.cli.tuning import read_tuning
 
         self.args, self.root = args, Path(args.output)
-        self.data_dir = args.data_dir or fetched(args.tasks, self.root / "data", args.languages)
+        self.tuning = read_tuning(args.tuning) if args.tuning else {}
+        with self.lock("data"):
+            self.data_dir = args.data_dir or fetched(args.tasks, self.root / "data", args.languages)
         self.setting = self.setting_of(0)
         self.data = load_all(args.tasks or tasks_with_data(self.data_dir, args.dev), self.setting)
         self.trained_on = {}
@@ -88,14 +96,28 @@ class Evaluation:
             if training:
                 self.trained_on[training] = training_digest(training, self.setting, tasks, self.data)
 
+    def lock(self, name: str, wait: bool = True) -> "FileLock":
+        """What keeps other commands with the same output from the same work."""
+        from filelock import FileLock
+
+        (self.root / "locks").mkdir(parents=True, exist_ok=True)
+        return FileLock(self.root / "locks" / name, timeout=-1 if wait else 0)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """What tells each task's data from others."""
+        from xling_align.cli.eval_data import digest_of
+
+        return {task: digest_of(data) for task, data in self.data.items()}
+
     def setting_of(self, seed: int) -> "Setting":
         """How the tasks are run."""
         from xling_align.cli.subject import Setting
 
         args = self.args
-        limits = {"limit": args.limit, "train_limit": args.train_limit}
+        more = {"limit": args.limit, "train_limit": args.train_limit, "tuning": self.tuning}
         return Setting(
-            self.data_dir, args.languages, args.dev, **limits, seed=seed, label_prompts=args.label_prompts, oracle=True
+            self.data_dir, args.languages, args.dev, **more, seed=seed, label_prompts=args.label_prompts, oracle=True
         )
 
     @cached_property
@@ -124,7 +146,8 @@ class Evaluation:
         paths = dict(zip(names, self.args.model, strict=True))
         if self.args.untrained:
             digest = hashlib.sha256(load_config(self.args.model[0]).to_json_string().encode()).hexdigest()[:8]
-            paths[UNTRAINED] = str(untrained(self.args.model[0], self.root / f"{UNTRAINED}-{digest}"))
+            with self.lock(UNTRAINED):
+                paths[UNTRAINED] = str(untrained(self.args.model[0], self.root / f"{UNTRAINED}-{digest}"))
         return paths
 
     @cached_property
@@ -146,13 +169,16 @@ class Evaluation:
         """Measure, and put all results together."""
         (self.root / "parts").mkdir(exist_ok=True)
         models = [describe(name, subject) for name, subject in self.subjects.items()]  # all weights are read first
+        for wait in (False, True):  # first what no other command is at, then what the others have left or finished
+            for name, subject in self.subjects.items():
+                for training, tasks, seed in self.parts():
+                    self.finish(name, subject, training, tasks, seed, wait)
         found, finished = {}, []
         for name, subject in self.subjects.items():
             for training, tasks, seed in self.parts():
-                part = self.part(name, subject, training, tasks, seed)
-                finished.append(part)
-                for task, result in part["results"].items():
-                    found.setdefault(task, {}).setdefault(name, []).append(result)
+                for task, path in self.part(subject, training, tasks, seed).items():
+                    finished.append(json.loads(path.read_text(encoding="utf-8")))
+                    found.setdefault(task, {}).setdefault(name, []).append(finished[-1]["results"][task])
         return {
             "title": self.args.title,
             "date": max(part["finished"] for part in finished),
@@ -165,27 +191,50 @@ class Evaluation:
             "tasks": [task_report(task, found[task], self.setting, self.revision(task)) for task in self.data],
         }
 
-    def part(self, name: str, subject: "Subject", training: str | None, tasks: list[str], seed: int) -> dict[str, Any]:
-        """One part's results, measured or read."""
+    def part(self, subject: "Subject", training: str | None, tasks: list[str], seed: int) -> dict[str, Path]:
+        """The files of one part's tasks."""
         from xling_align.cli.eval_data import digest_of
-        from xling_align.eval.summary import as_run
 
-        def measured() -> dict[str, Any]:
-            from xling_align.cli.tasks import results
-
-            print(f"{label} ...", flush=True)
-            start = time.perf_counter()
-            found = results(subject, {task: self.data[task] for task in tasks}, self.setting_of(seed))
-            seconds = time.perf_counter() - start
-            means = ", ".join(f"{task} {result.mean:.3f}" for task, result in found.items())
-            print(f"{label}: {means} ({seconds:.0f} s)", flush=True)
-            runs = {task: as_run(result, seed) for task, result in found.items()}
-            return {"results": runs, "seconds": seconds, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
-
-        label = f"{name}, {', '.join(tasks)}" + (f", seed {seed}" if training else "")
         depends = [version("xling-align"), subject.digest, self.trained_on.get(training or ""), seed]
-        depends += [[task, digest_of(self.data[task])] for task in tasks]
-        return kept(self.root / "parts" / f"{'-'.join(tasks)}-{seed}-{digest_of(depends)}.json", measured)
+        digests = {task: digest_of([*depends, [task, self.digests[task]]]) for task in tasks}
+        return {task: self.root / "parts" / f"{task}-{seed}-{digest}.json" for task, digest in digests.items()}
+
+    def finish(
+        self, name: str, subject: "Subject", training: str | None, tasks: list[str], seed: int, wait: bool
+    ) -> None:
+        """Measure those tasks of a part that have no file yet, unless another command is at it."""
+        from filelock import Timeout
+
+        from xling_align.cli.eval_data import digest_of
+
+        paths = self.part(subject, training, tasks, seed)
+        if all(path.exists() for path in paths.values()):
+            return
+        part = digest_of([subject.digest, training or tasks, self.trained_on.get(training or ""), seed])
+        try:
+            with self.lock(part, wait):
+                missing = {task: path for task, path in paths.items() if not path.exists()}
+                if missing:
+                    self.measure(name, subject, missing, seed)
+        except Timeout:
+            return
+
+    def measure(self, name: str, subject: "Subject", paths: dict[str, Path], seed: int) -> None:
+        """Measure tasks together, and write a file for each."""
+        from xling_align.cli.tasks import TASKS, results
+        from xling_align.eval.summary import as_run
+        from xling_align.trainers.programs import write_json
+
+        label = f"{name}, {', '.join(paths)}" + (f", seed {seed}" if TASKS[next(iter(paths))].training else "")
+        print(f"{label} ...", flush=True)
+        start = time.perf_counter()
+        found = results(subject, {task: self.data[task] for task in paths}, self.setting_of(seed))
+        seconds = time.perf_counter() - start
+        means = ", ".join(f"{task} {result.mean:.3f}" for task, result in found.items())
+        print(f"{label}: {means} ({seconds:.0f} s)", flush=True)
+        measured = {"seconds": seconds / len(paths), "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+        for task, path in paths.items():
+            write_json(path, {"results": {task: as_run(found[task], seed)}, **measured})
 
     def revision(self, task: str) -> str | None:
         """Commit of a task's data on the Hub, where they are from there."""
@@ -194,8 +243,9 @@ class Evaluation:
         return None if self.args.data_dir else hub_sources([task])[task].partition("@")[2]
 
     def describe_data(self) -> dict[str, Any]:
-        """Where the data are from, and how many rows each task has in each language."""
+        """Where the data are from, how many rows each task has in each language, and how was fine-tuned."""
         from xling_align.cli.eval_data import hub_sources
+        from xling_align.cli.tuning import arguments_of
 
         return {
             "data_dir": self.data_dir,
@@ -203,6 +253,7 @@ class Evaluation:
             "split": self.setting.split,
             "limit": self.args.limit,
             "train_limit": self.args.train_limit,
+            "fine_tuning": {training: arguments_of(training, self.setting) for training in self.trained_on},
             "rows": {
                 task: {code: len(rows[0]) for code, rows in data.tests.items()} for task, data in self.data.items()
             },

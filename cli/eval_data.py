@@ -78,12 +78,12 @@ def check_labels(task: str, data: Data, learnt: Iterable[str]) -> None:
 
 def training_digest(training: str, setting: Setting, tasks: list[str], data: dict[str, Data]) -> str:
     """What tells one training's rows and arguments from others; the tests' labels must be among its labels."""
-    from xling_align.cli.tuning import TRAININGS, training_rows
+    from xling_align.cli.tuning import arguments_of, training_rows
 
     sides = training_rows(training, setting)
     for task in tasks:
         check_labels(task, data[task], [row["label"] for row in sides[0] if "label" in row])
-    return digest_of([sides, TRAININGS[training].arguments])
+    return digest_of([sides, arguments_of(training, setting)])
 
 
 def hub_sources(tasks: list[str]) -> dict[str, str]:

@@ -27,7 +27,12 @@ COMMANDS = {
     "export": "write a plain encoder that loads without trust_remote_code",
     "push": "put a model on the Hub, with a card",
 }
-PROGRAMS = ("align", "finetune", "pretrain", "self_train")
+PROGRAMS = {  # their flags are those of their dataclasses
+    "align": "trainers.align",
+    "finetune": "cli.finetune",
+    "pretrain": "trainers.pretrain",
+    "self_train": "trainers.self_train",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -99,8 +104,8 @@ def run(name: str, argv: list[str]) -> None:
     Raises:
         SystemExit: Bad input, with code 2 and one line on standard error.
     """
-    if name in PROGRAMS:  # their flags are those of their dataclasses
-        importlib.import_module(f"xling_align.trainers.{name}").main(argv)
+    if name in PROGRAMS:
+        importlib.import_module(f"xling_align.{PROGRAMS[name]}").main(argv)
         return
     command = importlib.import_module(f"xling_align.cli.{name}")
     parser = Parser(prog=f"xling {name}", description=COMMANDS[name])

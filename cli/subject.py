@@ -1,7 +1,7 @@
 """What is measured, and how: a model with its vectors, a task's data, and the settings that all tasks share."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +22,7 @@ class Setting:
         train_limit: Fine-tune on the first so many rows; all unless given.
         seed: Of fine-tuning.
         label_prompts: File with the descriptions of labels; English ones made of the labels unless given.
+        tuning: Arguments of fine-tuning by training, where they differ from those of `tuning.TRAININGS`.
         oracle: Measure after every epoch, to say what choosing it on the test sets would have given.
     """
 
@@ -32,6 +33,7 @@ class Setting:
     train_limit: int | None = None
     seed: int = 0
     label_prompts: str | None = None
+    tuning: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     oracle: bool = False
 
     @property

@@ -1,6 +1,8 @@
 """Fine-tuning on English labels, and the tasks that are scored with what came of it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
@@ -10,7 +12,8 @@ from xling_align.eval.encoding import has_fast_bf16
 from xling_align.eval.predicting import PairClassifier, Tagger
 from xling_align.eval.tasks import classification, ner, nli, paraphrase
 from xling_align.eval.tasks.result import TaskResult
-from xling_align.modeling_xling import load_tokenizer
+from xling_align.modeling_xling import InputError, load_tokenizer, nearest
+from xling_align.trainers.arguments import check_choice, flags_of, parse, read_recipe
 from xling_align.trainers.finetune import Classifier, FineTuneArguments, finetune
 
 Run = Callable[[Classifier], TaskResult]
@@ -61,7 +64,47 @@ TRAININGS = {
     "pawsx": Training(paraphrase_rows, PAIRS),
     "xnli": Training(nli_rows, PAIRS),
 }
+NOT_SETTABLE = {"output_dir", "seed", "disable_tqdm", "alignment_weight", "alignment_tau"}  # set here, or need pairs
 DEV_ROWS = 1000  # of the larger development sets, to choose the epoch by
+
+
+def arguments_of(training: str, setting: Setting) -> dict[str, Any]:
+    """How a training is run: as `TRAININGS` says, with the changes of the setting."""
+    return {**TRAININGS[training].arguments, **setting.tuning.get(training, {})}
+
+
+def read_tuning(path: str) -> dict[str, dict[str, Any]]:
+    """Read changes to the arguments of fine-tuning.
+
+    Args:
+        path: YAML: by training a mapping of arguments of `FineTuneArguments`, such as
+            `panx: {learning_rate: 1e-4, select: average}`.
+
+    Returns:
+        The same, as values of the arguments' types.
+
+    Raises:
+        InputError: There is no such file, or it names an unknown training or argument, or holds a bad value.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"--tuning: there is no file {path!r}")
+    settable = sorted({item.name for item in fields(FineTuneArguments) if item.init} - NOT_SETTABLE)
+    tuning = {}
+    for training, changes in read_recipe(Path(path)).items():
+        check_choice("tuning", str(training), tuple(TRAININGS))
+        if not isinstance(changes, dict):
+            raise InputError(f"{path}, {training}: must hold `argument: value` lines")
+        for name in changes:
+            if name not in settable:
+                close = nearest(str(name), settable)
+                raise InputError(f"{path}, {training}: {name!r} is no argument that can be set here{close}")
+        try:
+            (args,) = parse(flags_of({**TRAININGS[training].arguments, **changes}), FineTuneArguments, program="")
+        except InputError as error:
+            raise InputError(f"{path}, {training}: {error}") from error
+        values = args.to_dict()
+        tuning[training] = {name: values[name] for name in changes}
+    return tuning
 
 
 def training_rows(training: str, setting: Setting) -> tuple[list[dict], list[dict]]:
@@ -71,7 +114,7 @@ def training_rows(training: str, setting: Setting) -> tuple[list[dict], list[dic
 
 
 def fine_tuned(subject: Subject, training: str, setting: Setting, runs: Mapping[str, Run]) -> dict[str, TaskResult]:
-    """Fine-tune once and run tasks with the epoch that is best on English development rows.
+    """Fine-tune once and run tasks with the epoch that is best on English development rows, or as `tuning` selects.
 
     Args:
         subject: The model to start from.
@@ -93,7 +136,7 @@ def fine_tuned(subject: Subject, training: str, setting: Setting, runs: Mapping[
         print(f"    epoch {len(by_epoch)}: {means}", flush=True)
 
     with TemporaryDirectory() as folder:
-        own = TRAININGS[training].arguments
+        own = arguments_of(training, setting)
         args = FineTuneArguments(output_dir=folder, seed=setting.seed, disable_tqdm=True, **own)
         found = finetune(
             subject.path,
@@ -104,7 +147,7 @@ def fine_tuned(subject: Subject, training: str, setting: Setting, runs: Mapping[
             pooling="mean",
             each_epoch=score if setting.oracle else None,
         )
-    if not setting.oracle:
+    if not setting.oracle or args.select != "best":  # averaged weights are those of no epoch
         chosen = {name: run(found.model) for name, run in runs.items()}
     else:
         scores = [epoch["dev_score"] for epoch in found.history]
@@ -117,14 +160,19 @@ def fine_tuned(subject: Subject, training: str, setting: Setting, runs: Mapping[
     return chosen
 
 
+def told(predict: PairClassifier | Tagger) -> Callable[..., Any]:
+    """A classifier or tagger that is told the languages that it knows, and of others nothing."""
+    known = predict.model.config.languages
+
+    def predicted(*texts: Any, language: str | None = None) -> Any:
+        return predict(*texts, language=language if language in known else None)
+
+    return predicted
+
+
 def pair_classifier(subject: Subject, model: Classifier) -> Callable[..., list[str]]:
-    """Answers of a classifier of texts or pairs; it is told the languages that it knows."""
-    classify = PairClassifier(model, load_tokenizer(subject.path), bf16=has_fast_bf16())
-
-    def answers(*texts: Any, language: str | None = None) -> list[str]:
-        return classify(*texts, language=subject.code(language))
-
-    return answers
+    """Answers of a classifier of texts or pairs."""
+    return told(PairClassifier(model, load_tokenizer(subject.path), bf16=has_fast_bf16()))
 
 
 def run_texts(subject: Subject, data: Data, model: Classifier) -> TaskResult:
@@ -135,11 +183,7 @@ def run_texts(subject: Subject, data: Data, model: Classifier) -> TaskResult:
 def run_words(subject: Subject, data: Data, model: Classifier) -> TaskResult:
     """Named entities; types that the training labels lack are left out."""
     tagger = Tagger(model, load_tokenizer(subject.path), bf16=has_fast_bf16())
-
-    def tags(sentences: Any, language: str | None = None) -> list[list[str]]:
-        return tagger(sentences, language=subject.code(language))
-
-    return ner.run(tags, data.tests, tagger.types)
+    return ner.run(told(tagger), data.tests, tagger.types)
 
 
 def run_paraphrase(subject: Subject, data: Data, model: Classifier) -> TaskResult:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -43,10 +44,10 @@ class StoredVectors:
         """
         path = self.folder / f"{self._name(texts, language)}.npy"
         if not path.exists():
-            partial = path.with_suffix(".partial")
+            partial = path.with_suffix(f".{uuid4().hex}.partial")  # another command may be at the same texts
             with partial.open("wb") as stream:
                 np.save(stream, self.encoder(texts, language=language))
-            partial.rename(path)
+            partial.replace(path)
         return np.load(path)
 
     def _name(self, texts: Sequence[str], language: str | None) -> str:

@@ -2,9 +2,11 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -255,14 +257,14 @@ def recipe_path(recipe: str) -> Path:
     raise InputError(f"recipe {recipe!r} is neither a YAML file nor one of {', '.join(packaged)}")
 
 
-def recipe_flags(path: Path) -> list[str]:
-    """A recipe's keys and values as flags, so that one parser reads and checks both.
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read keys and values.
 
     Args:
-        path: The recipe.
+        path: A YAML file.
 
     Returns:
-        `--key value` words.
+        The mapping that it holds.
 
     Raises:
         InputError: The file is not a YAML mapping.
@@ -273,6 +275,11 @@ def recipe_flags(path: Path) -> list[str]:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(recipe, dict):
         raise InputError(f"{path} must hold `key: value` lines")
+    return recipe
+
+
+def flags_of(recipe: Mapping[str, Any]) -> list[str]:
+    """Keys and values as `--key value` words, so that one parser reads and checks recipes and flags."""
     flags = []
     for key, value in recipe.items():
         values = value if isinstance(value, list) else [value]
@@ -310,7 +317,7 @@ def parse(argv: list[str] | None, *classes, program: str) -> tuple:
     )
     known = {item.name for cls in classes for item in fields(cls) if item.init}
     recipe = recipe_path(argv.pop(0)) if argv and not argv[0].startswith("-") else None
-    origins = ([(recipe_flags(recipe), str(recipe))] if recipe else []) + [(argv, "the command line")]
+    origins = ([(flags_of(read_recipe(recipe)), str(recipe))] if recipe else []) + [(argv, "the command line")]
     for flags, origin in origins:
         for flag in flags:
             name = flag.removeprefix("--").removeprefix("no_").split("=")[0]

@@ -26,57 +26,18 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback, set_seed
 from xling_align.modeling_xling import InputError, XLingAlignModel, limit_tokenizer, load_tokenizer
 
 from .adapters import add_adapters, without_adapters
-from .align import pair_stream
-from .arguments import CommonTrainingArguments, DataArguments, check_at_least, check_choice, one_line_errors, parse
+from .arguments import one_line_errors, parse
 from .classifiers import Base, Classifier, build_classifier, load_base, small_vocabulary
-from .data.labelled import ROLES, LabelledCollator, label_names, read_labelled, tokenize_labelled
-from .data.readers import ReadReport
+from .data.labelled import LabelledCollator, label_names, tokenize_labelled
 from .data.tokenized import tokenize_pairs
 from .fast_cpu import fast_on_cpu
+from .finetune_arguments import FineTuneArguments, TaskArguments
 from .joint import JointTrainer
-from .programs import check_writable, log_to_screen
+from .programs import check_writable, log_to_screen, weights_digest
 from .seeds import run_seeds, seed_folder, summary
-from .selection import SELECTIONS, EachEpoch, EpochSelection
+from .selection import EachEpoch, EpochSelection
 
 logger = logging.getLogger("xling_align")
-
-
-@dataclass
-class FineTuneArguments(CommonTrainingArguments):
-    """The defaults that fine-tuning a small encoder needs; there are no checkpoints on disk.
-
-    Attributes:
-        select: Which weights come out: best for those of the epoch with the best dev score (without dev rows, the last
-            epoch's), average for the mean over the ends of all epochs, last.
-        freeze_embeddings: Keep the word embeddings as they are.
-        lora_rank: Train low-rank adapters of this rank in the encoder's linear layers instead of the encoder, and fold
-            them in afterwards; 0 trains the encoder.
-        alignment_weight: What the alignment of translation pairs counts beside the task; 0 for no pairs.
-        alignment_tau: Temperature of its InfoNCE.
-    """
-
-    output_dir: str = "outputs/finetune"
-    learning_rate: float = 5e-5
-    per_device_train_batch_size: int = 32
-    per_device_eval_batch_size: int = 128
-    warmup_steps: float = 0.1
-    logging_strategy: str = "epoch"  # pyright: ignore[reportIncompatibleVariableOverride]
-    save_strategy: str = "no"  # pyright: ignore[reportIncompatibleVariableOverride]
-    train_sampling_strategy: str = "group_by_length"
-    select: str = "best"
-    freeze_embeddings: bool = False
-    lora_rank: int = 0
-    alignment_weight: float = 0.0
-    alignment_tau: float = 0.05
-
-    def __post_init__(self):
-        check_choice("select", self.select, SELECTIONS)
-        check_at_least(0, lora_rank=self.lora_rank, alignment_weight=self.alignment_weight)
-        check_at_least(1e-4, alignment_tau=self.alignment_tau)
-        for name, only in (("save_strategy", "no"), ("eval_strategy", "no"), ("logging_strategy", "epoch")):
-            if str(getattr(getattr(self, name), "value", getattr(self, name))) != only:
-                raise InputError(f"--{name} can only be {only}: fine-tuning logs, and with dev rows chooses, by epoch")
-        super().__post_init__()
 
 
 class FineTuned(NamedTuple):
@@ -223,77 +184,6 @@ def history_of(logs: Sequence[Mapping[str, float]], selection: EpochSelection) -
 
 
 @dataclass
-class TaskArguments:
-    """What is fine-tuned, and on what.
-
-    Attributes:
-        model: Folder or Hub id of an aligned model or of a plain encoder.
-        train_file: Labelled rows: TSV with a header, JSONL, Parquet, or for words CoNLL.
-        dev_file: More of them, in the same language, to choose the epoch by.
-        task: `sequence` for texts, `pair` for pairs of texts, `token` for words.
-        columns: Columns as part=column, such as text=sentence1 text_pair=sentence2.
-        language: Code of the rows' language, unless a column says it; also of the pairs' source side.
-        pooling: Where a plain encoder's sentence vector comes from, `cls` or `mean`.
-        seeds: Train so many times, from `--seed` on, each into a folder of its own; those that are there are kept.
-        alignment_file: Files or folders of translation pairs, parallel or mined, to stay aligned on.
-        data_dir: A folder with `parallel/<corpus>/<xx>-en.tsv[.gz]`, instead or besides.
-        corpora: Which corpora of `data_dir`; all unless given.
-        target_language: Code of the pairs' target side, for files that don't name it.
-        languages: Codes of the pairs' target languages; all unless given.
-        max_pairs: Read at most so many pairs.
-    """
-
-    model: str | None = None
-    train_file: str | None = None
-    dev_file: str | None = None
-    task: str = "sequence"
-    columns: list[str] | None = None
-    language: str = "en"
-    pooling: str = "cls"
-    seeds: int = 1
-    alignment_file: list[str] | None = None
-    data_dir: str | None = None
-    corpora: list[str] | None = None
-    target_language: str | None = None
-    languages: list[str] | None = None
-    max_pairs: int | None = None
-
-    def __post_init__(self):
-        check_choice("task", self.task, tuple(ROLES))
-        check_at_least(1, seeds=self.seeds, max_pairs=self.max_pairs)
-
-    def rows(self, path: str | None) -> list[dict] | None:
-        """Read a file's rows; None without a file."""
-        parts = [column.partition("=") for column in self.columns or []]
-        for part, equals, column in parts:
-            if not equals or not column:
-                raise InputError(f"--columns {part!r} must be part=column, such as label=category")
-        return (
-            read_labelled(path, self.task, {part: column for part, _, column in parts}, self.language)
-            if path
-            else None
-        )
-
-    def pairs(self) -> list[dict] | None:
-        """Read the translation pairs; None without any."""
-        if not self.alignment_file and not self.data_dir:
-            return None
-        data = DataArguments(
-            train_file=self.alignment_file,
-            data_dir=self.data_dir,
-            corpora=self.corpora,
-            languages=self.languages,
-            target_language=self.target_language,
-            source_language=self.language,
-            max_pairs=self.max_pairs,
-        )
-        report = ReadReport()
-        pairs = list(pair_stream(data, report))
-        logger.info(report)
-        return pairs
-
-
-@dataclass
 class Job:
     """Everything that one seed's run needs besides its seed and its folder."""
 
@@ -315,18 +205,21 @@ class Job:
         Raises:
             InputError: Something is missing or can't be used.
         """
-        rows = task.rows(task.train_file)
-        if not task.model or rows is None:
+        if not task.model or not task.train_file:
             raise InputError("fine-tuning needs --model FOLDER and --train_file FILE")
+        rows = task.rows(task.train_file)
         if len(names := label_names(rows)) < 2:
             raise InputError(f"{task.train_file} has one label, {names[0]}; a classifier needs two or more")
-        return cls(task, rows, task.rows(task.dev_file), task.pairs())
+        return cls(task, rows, task.rows(task.dev_file) if task.dev_file else None, task.pairs())
 
     def settings(self) -> dict[str, Any]:
-        """What the result depends on besides the training arguments: the task's, and a hash of all rows and pairs."""
+        """What the result depends on besides the training arguments: the task's, and hashes of rows and weights."""
         rows = json.dumps([self.rows, self.dev_rows, self.pairs], default=str)
         settings = {name: value for name, value in asdict(self.task).items() if name != "seeds"}
-        return {**settings, "data": hashlib.blake2b(rows.encode(), digest_size=16).hexdigest()}
+        set_seed(0)  # for what wrapping adds to a plain encoder
+        base = load_base(str(self.task.model), self.task.pooling)
+        weights = weights_digest(base, load_tokenizer(str(self.task.model)))
+        return {**settings, "data": hashlib.blake2b(rows.encode(), digest_size=16).hexdigest(), "weights": weights}
 
     def run(self, args: FineTuneArguments, folder: Path) -> list[dict[str, float]]:
         """Fine-tune and save.
@@ -356,6 +249,22 @@ class Job:
         return history
 
 
+def model_folders(args: FineTuneArguments, seeds: int) -> dict[int, Path]:
+    """Where each seed's model lies: one alone in the output folder itself.
+
+    Args:
+        args: Name the first seed and the folder.
+        seeds: How many there are.
+
+    Returns:
+        Folders by seed.
+    """
+    output = Path(str(args.output_dir))
+    if seeds == 1:
+        return {args.seed: output}
+    return {seed: seed_folder(output, seed) for seed in range(args.seed, args.seed + seeds)}
+
+
 def tell_scores(args: FineTuneArguments, seeds: int) -> None:
     """Print the dev scores of the weights that each seed's run chose, with mean and deviation.
 
@@ -363,8 +272,8 @@ def tell_scores(args: FineTuneArguments, seeds: int) -> None:
         args: Name the first seed, the folder, and which weights were chosen.
         seeds: How many there are.
     """
-    folders = [seed_folder(Path(args.output_dir), seed) for seed in range(args.seed, args.seed + seeds)]
-    histories = [json.loads((folder / "history.json").read_text(encoding="utf-8")) for folder in folders]
+    folders = model_folders(args, seeds)
+    histories = [json.loads((folder / "history.json").read_text(encoding="utf-8")) for folder in folders.values()]
     if "dev_score" not in histories[0][-1]:
         logger.info("%d seeds trained; without --dev_file there is no score", seeds)
         return
@@ -376,23 +285,32 @@ def tell_scores(args: FineTuneArguments, seeds: int) -> None:
     logger.info(summary([choose(history) for history in histories]))
 
 
+def train(job: Job, args: FineTuneArguments) -> None:
+    """Fine-tune with each seed, and save.
+
+    Args:
+        job: What is fine-tuned, and on what.
+        args: Training arguments.
+    """
+    check_pairs(args, job.pairs is not None)
+    check_writable(str(args.output_dir))
+    if job.task.seeds == 1:
+        job.run(args, Path(str(args.output_dir)))
+    else:
+        run_seeds(job.run, args, job.task.seeds, job.settings())
+        tell_scores(args, job.task.seeds)
+    logger.info("saved to %s", args.output_dir)
+    processes = PartialState()
+    processes.wait_for_everyone()
+    processes.destroy_process_group()  # a process that leaves its group open may abort on its way out
+
+
 @one_line_errors
 def main(argv: list[str] | None = None) -> None:
     """Run the program."""
     task, args = parse(argv, TaskArguments, FineTuneArguments, program="finetune")
     log_to_screen(args.should_log)
-    job = Job.read(task)
-    check_pairs(args, job.pairs is not None)
-    check_writable(args.output_dir)
-    if task.seeds == 1:
-        job.run(args, Path(args.output_dir))
-    else:
-        run_seeds(job.run, args, task.seeds, job.settings())
-        tell_scores(args, task.seeds)
-    logger.info("saved to %s", args.output_dir)
-    processes = PartialState()
-    processes.wait_for_everyone()
-    processes.destroy_process_group()  # a process that leaves its group open may abort on its way out
+    train(Job.read(task), args)
 
 
 if __name__ == "__main__":

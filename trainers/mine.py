@@ -5,7 +5,6 @@ One run in order: read and fold out duplicates -> encode -> nearest neighbours b
 by `kill -9` or otherwise, goes on there and ends with the same bytes. The folder is dropped at the end.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
@@ -32,6 +30,7 @@ from .data.mined import MinedPairs
 from .data.pairs import Languages
 from .data.scripts import main_script, script_of
 from .data.sentences import Sentences, document_ids
+from .programs import weights_digest
 
 logger = logging.getLogger("xling_align")
 
@@ -272,14 +271,8 @@ def vectors_manifest(
     arguments: MineArguments, encoder: TextEncoder, pools: tuple[Sentences, Sentences]
 ) -> dict[str, Any]:
     """What the vectors depend on."""
-    model = encoder.model
-    weights = hashlib.blake2b(json.dumps(model.config.to_dict(), sort_keys=True, default=str).encode(), digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        weights.update(name.encode())
-        weights.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy())
-    weights.update(json.dumps(encoder.tokenizer.get_vocab(), sort_keys=True).encode())
     return {
-        "model": weights.hexdigest(),
+        "model": weights_digest(encoder.model, encoder.tokenizer),
         "texts": [pool.digest for pool in pools],
         "languages": arguments.languages,
         "encoding": [encoder.pooling, encoder.batch_size, encoder.max_length, encoder.bf16],

@@ -106,6 +106,11 @@ def best_labels(
     return [best[row] for row in range(len(rows))]
 
 
+def are_entities(labels: Sequence[str]) -> bool:
+    """Whether all labels are tags of entities: B-, I- and O."""
+    return all(name == "O" or name[:2] in ("B-", "I-") for name in labels)
+
+
 def dev_score(gold: Sequence[Any], predicted: Sequence[np.ndarray], labels: Sequence[str]) -> float:
     """Entity F1 where the labels are tags B-, I- and O, else accuracy.
 
@@ -125,7 +130,7 @@ def dev_score(gold: Sequence[Any], predicted: Sequence[np.ndarray], labels: Sequ
         right, found = np.atleast_1d(right), np.atleast_1d(found)
         labelled = right != UNLABELLED
         pairs.append((right[labelled], found[: len(right)][labelled]))
-    if np.ndim(gold[0]) == 0 or not all(name == "O" or name[:2] in ("B-", "I-") for name in labels):
+    if np.ndim(gold[0]) == 0 or not are_entities(labels):
         return float(np.mean(np.concatenate([right == found for right, found in pairs])))
     try:
         from seqeval.metrics import f1_score

@@ -1,6 +1,7 @@
 """Zero-shot classification: learn on source-language vectors, test on every language."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,10 @@ def run(
 
 
 def run_classifier(
-    classify: Callable[..., Sequence[str]], tests: Mapping[str, Labelled], source: str = "en"
+    classify: Callable[..., Sequence[str]],
+    tests: Mapping[str, Labelled],
+    source: str = "en",
+    labels: Collection[str] | None = None,
 ) -> TaskResult:
     """Score a fine-tuned classifier of texts in every language.
 
@@ -69,12 +73,15 @@ def run_classifier(
         classify: Called as `classify(texts, language=code)`, returns labels; a `PairClassifier` for one.
         tests: Texts and labels per language.
         source: The language that the classifier was fine-tuned in.
+        labels: Those that the classifier can give, such as `PairClassifier.labels`; all are taken for known unless
+            given.
 
     Returns:
         As `run`.
 
     Raises:
-        InputError: There are no tests, or texts and labels do not match in number.
+        InputError: There are no tests, texts and labels do not match in number, or a test label is not one of the
+            classifier's.
     """
     if not tests:
         raise InputError("classification needs test texts in one or more languages; got none")
@@ -82,9 +89,26 @@ def run_classifier(
     for language, (texts, gold) in tests.items():
         if len(texts) != len(gold) or not len(texts):
             raise InputError(f"classification, {language}: {len(texts)} texts for {len(gold)} labels")
+        check_known(f"classification, {language}", gold, labels)
         details[language] = label_scores(np.asarray(gold), np.asarray(classify(texts, language=language)))
     scores = {language: scores["macro_f1"] for language, scores in details.items()}
     return TaskResult("classification", "macro_f1", scores, details, dict(limit_of(tests)), source)
+
+
+def check_known(name: str, gold: Iterable[str], labels: Collection[str] | None) -> None:
+    """Refuse test labels that a classifier cannot give.
+
+    Args:
+        name: The task and language, for the error.
+        gold: The test's labels.
+        labels: The classifier's; nothing is refused unless given.
+
+    Raises:
+        InputError: A test label is not one of them.
+    """
+    if labels is not None and (unknown := set(gold) - set(labels)):
+        known = ", ".join(map(repr, sorted(labels)[:20]))
+        raise InputError(f"{name}: label {min(unknown)!r} is not one of the classifier's labels, {known}")
 
 
 def _fit(vectors: np.ndarray, labels: np.ndarray) -> Any:
@@ -131,11 +155,9 @@ def confusion(gold: Sequence[Any] | np.ndarray, predicted: Sequence[Any] | np.nd
     Returns:
         `labels` by alphabet, and `counts`, a row for each right label and a column for each answer.
     """
-    with eval_extra():
-        from sklearn.metrics import confusion_matrix
-    labels = sorted({str(label) for side in (gold, predicted) for label in side})
-    counts = confusion_matrix([str(label) for label in gold], [str(label) for label in predicted], labels=labels)
-    return {"labels": labels, "counts": counts.tolist()}
+    counts = Counter((str(right), str(answer)) for right, answer in zip(gold, predicted, strict=True))
+    labels = sorted({label for pair in counts for label in pair})
+    return {"labels": labels, "counts": [[counts[right, answer] for answer in labels] for right in labels]}
 
 
 def _problem(train: Labelled, tests: Mapping[str, Labelled], source: str) -> str | None:

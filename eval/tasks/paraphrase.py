@@ -1,6 +1,6 @@
 """Zero-shot paraphrase identification: a classifier fine-tuned on source-language pairs, in every language."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from xling_align.eval.data_dir import Pairs
 from xling_align.eval.tasks.pairs import score_pairs
@@ -8,7 +8,11 @@ from xling_align.eval.tasks.result import TaskResult
 
 
 def run(
-    classify: Callable[..., Sequence[str]], tests: Mapping[str, Pairs], source: str = "en", first: str | None = None
+    classify: Callable[..., Sequence[str]],
+    tests: Mapping[str, Pairs],
+    source: str = "en",
+    first: str | None = None,
+    labels: Collection[str] | None = None,
 ) -> TaskResult:
     """Score a classifier of pairs in every language; see `score_pairs`.
 
@@ -17,8 +21,9 @@ def run(
         tests: Pairs and labels per language, such as `pawsx(...)`.
         source: As `score_pairs`.
         first: As `score_pairs`.
+        labels: As `score_pairs`.
 
     Returns:
         As `score_pairs`.
     """
-    return score_pairs("paraphrase", classify, tests, source, first)
+    return score_pairs("paraphrase", classify, tests, source, first, labels)

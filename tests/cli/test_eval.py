@@ -1,11 +1,7 @@
-"""`xling eval`: every task on a made-up data folder, going on after a kill, and nothing mixed up."""
+"""`xling eval`: every task on a made-up data folder, what is reported, and bad input."""
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +10,8 @@ import torch
 import yaml
 from transformers import AutoModel, AutoTokenizer
 
-from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
+from tests.cli.eval_root import ENGLISH, GERMAN, LABELS, evaluate, task_of
+from tests.conftest import encoder_config, make_tokenizer
 from xling_align.cli import eval as command
 from xling_align.cli.eval_figures import figures, first_entries, translations_of
 from xling_align.cli.main import main
@@ -23,93 +20,7 @@ from xling_align.cli.subject import Data, Subject
 from xling_align.cli.tasks import TASKS
 from xling_align.eval.data_dir import Rated, Translations
 from xling_align.model_cards.card import facts_of, write_card
-from xling_align.modeling_xling import InputError, XLingAlignModel
-
-ENGLISH = ["good morning", "red sun", "blue moon", "green day", "good night", "red moon", "blue sun", "green night"]
-GERMAN = ["guten morgen", "rot sonne", "blau mond", "grün tag", "guten nacht", "rot mond", "blau sonne", "grün nacht"]
-FRENCH = [
-    "bonjour",
-    "red bonjour",
-    "blue bonjour",
-    "bonjour day",
-    "bonjour night",
-    "bonjour moon",
-    "bonjour sun",
-    "bonjour",
-]
-TEXTS = {"en": ENGLISH, "de": GERMAN, "fr": FRENCH}
-LABELS = ["day", "night"]
-
-
-def task_files() -> dict[str, str]:
-    """Files of every task, three languages each."""
-    files = {}
-    for code, texts in TEXTS.items():
-        topics = [(text, LABELS[row % 2]) for row, text in enumerate(texts * 2)]
-        pairs = [(text, texts[(row + row % 2) % len(texts)], row % 2) for row, text in enumerate(texts)]
-        tagged = "\n\n".join(f"{text.split()[0]}\tB-PER\n{text.split()[-1]}\tO" for text in texts) + "\n"
-        dated = tagged.replace("O", "B-DATE", 1)
-        for split in ("train", "dev", "test"):
-            files[f"sib200/{code}/{split}.tsv"] = "index_id\tcategory\ttext\n" + "".join(
-                f"{row}\t{label}\t{text}\n" for row, (text, label) in enumerate(topics)
-            )
-            files[f"mldoc/{code}/{split}.tsv"] = "".join(f"{label}\t{text}\n" for text, label in topics)
-            files[f"pawsx/{code}/{split}.tsv"] = "id\tsentence1\tsentence2\tlabel\n" + "".join(
-                f"{row}\t{first}\t{second}\t{label}\n" for row, (first, second, label) in enumerate(pairs)
-            )
-            files[f"xnli/{code}/{split}.tsv"] = "premise\thypothesis\tlabel\n" + "".join(
-                f"{first}\t{first} {row}\t{LABELS[label]}\n" for row, (first, _, label) in enumerate(pairs)
-            )
-            files[f"stsb/{code}/{split}.tsv"] = "sentence1\tsentence2\tscore\n" + "".join(
-                f"{first}\t{second}\t{row / 2}\n" for row, (first, second, _) in enumerate(pairs)
-            )
-            files[f"ner/panx/{code}/{split}.conll"] = tagged
-            files[f"ner/masakhaner/{code}/{split}.conll"] = dated
-    for split in ("sample", "training", "test"):
-        for code in ("de", "fr"):
-            folder = f"bucc2018/{code}-en/{code}-en.{split}"
-            files[f"{folder}.en"] = "".join(f"en-{row}\t{text}\n" for row, text in enumerate(ENGLISH))
-            files[f"{folder}.{code}"] = "".join(f"{code}-{row}\t{text}\n" for row, text in enumerate(TEXTS[code][2:]))
-            files[f"{folder}.gold"] = "".join(f"{code}-{row}\ten-{row + 2}\n" for row in range(6))
-    files["xnli/en/train-mnli-subset.tsv"] = files["xnli/en/test.tsv"]
-    files["sts17/de-en.tsv"] = files["stsb/en/test.tsv"]
-    for code in ("de", "fr"):
-        own = TEXTS[code]
-        files[f"tatoeba/{code}-en.en"] = "\n".join(ENGLISH[:7]) + "\n"
-        files[f"tatoeba/{code}-en.{code}"] = "\n".join(own[:7]) + "\n"
-        files[f"lexicon/{code}-en.tsv"] = "".join(
-            f"{one.split()[0]}\t{other.split()[0]}\ttest\n" for one, other in zip(ENGLISH, own, strict=True)
-        )
-        for split in ("dev", "test"):
-            files[f"wordalign/{code}-en/{split}.en"] = "\n".join(ENGLISH) + "\n"
-            files[f"wordalign/{code}-en/{split}.{code}"] = "\n".join(own) + "\n"
-            files[f"wordalign/{code}-en/{split}.align"] = "0-0\n" * len(own)
-    return files
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    """A data folder with every task, an aligned model and a plain encoder."""
-    root = tmp_path_factory.mktemp("eval")
-    for name, text in task_files().items():
-        (root / "data" / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / "data" / name).write_text(text, encoding="utf-8")
-    torch.manual_seed(7)
-    AutoModel.from_config(encoder_config("bert")).save_pretrained(root / "plain")
-    make_tokenizer().save_pretrained(root / "plain")
-    model = XLingAlignModel.from_encoder(str(root / "plain"), LANGUAGES[:2])  # French is unknown to it
-    model.save_pretrained(root / "ours", tokenizer=make_tokenizer())
-    return root
-
-
-def evaluate(root: Path, output: Path, *more: str) -> dict:
-    flags = ["--model", str(root / "plain"), "--data_dir", str(root / "data"), "--output", str(output), *more]
-    assert main(["eval", *flags]) == 0
-    return json.loads((output / "results.json").read_text(encoding="utf-8"))
-
-
-def task_of(report: dict, name: str) -> dict:
-    return next(task for task in report["tasks"] if task["name"] == name)
+from xling_align.modeling_xling import InputError
 
 
 @pytest.fixture(scope="module")
@@ -204,76 +115,11 @@ def test_retrieval_agrees_with_an_independent_script(root, everything):
 def test_a_rerun_encodes_and_measures_nothing_again_and_writes_the_same(root, everything, capsys, monkeypatch):
     output, report = everything
     before = (output / "results.json").read_bytes()
-    monkeypatch.setattr(command.Evaluation, "part", _read_only(command.Evaluation.part))
+    monkeypatch.setattr(command.Evaluation, "measure", lambda *_: pytest.fail("measured again"))
     more = ("--model", str(root / "ours"), "--seeds", "2", "--names", "plain,ours")
     assert evaluate(root, output, *more) == report
     assert (output / "results.json").read_bytes() == before
     assert "..." not in capsys.readouterr().out
-
-
-def _read_only(part):
-    def read(self, *given):
-        files = set((self.root / "parts").iterdir())
-        found = part(self, *given)
-        assert set((self.root / "parts").iterdir()) == files
-        return found
-
-    return read
-
-
-def test_tasks_share_vectors(root, tmp_path):
-    evaluate(root, tmp_path, "--tasks", "sib200")
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "vectors").iterdir()}
-    evaluate(root, tmp_path, "--tasks", "label_names,leakage")
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "vectors").iterdir()}
-    assert files.items() <= after.items()
-    assert len(after) == len(files) + 2  # the descriptions of the labels, by two templates; no test text
-
-
-def test_changed_settings_data_and_weights_are_measured_anew(root, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(root, copy)
-    output = tmp_path / "out"
-
-    def parts():
-        return set((output / "parts").iterdir())
-
-    more = ("--tasks", "tatoeba,sib200_tuned", "--seeds", "1")
-    first = evaluate(copy, output, *more)
-    one = parts()
-    assert len(one) == 2
-    evaluate(copy, output, *more, "--train_limit", "8")
-    two = parts()
-    assert len(two - one) == 1  # of the fine-tuned task alone
-    (copy / "data/tatoeba/de-en.de").write_text("\n".join(reversed(GERMAN[:7])) + "\n", encoding="utf-8")
-    changed = evaluate(copy, output, *more)
-    assert len(parts() - two) == 1
-    scores = [task_of(report, "tatoeba")["results"]["plain"]["languages"] for report in (first, changed)]
-    assert scores[0]["fr"] == scores[1]["fr"]
-    torch.manual_seed(1)
-    AutoModel.from_config(encoder_config("bert")).save_pretrained(copy / "plain")
-    three = parts()
-    evaluate(copy, output, *more)
-    assert len(parts() - three) == 2
-
-
-def test_killed_and_started_again_it_ends_with_the_same_results(root, tmp_path):
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    more = ("--tasks", "tatoeba,sib200_tuned,pawsx", "--seeds", "2")
-    program = "from xling_align.cli.main import main; raise SystemExit(main())"
-    flags = ["--model", str(root / "plain"), "--data_dir", str(root / "data"), "--output", str(killed), *more]
-    process = subprocess.Popen([sys.executable, "-c", program, "eval", *flags], stdout=subprocess.DEVNULL)
-    while len(list((killed / "parts").glob("*.json"))) < 2:  # one seed of a fine-tuning is done
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (killed / "results.json").exists()
-    done = {path.name: path.read_bytes() for path in (killed / "parts").glob("*.json")}
-    assert len(done) < 5
-    reports = [evaluate(root, output, *more) for output in (killed, whole)]
-    assert all((killed / "parts" / name).read_bytes() == content for name, content in done.items())
-    assert reports[0]["tasks"] == reports[1]["tasks"]
 
 
 def test_an_untrained_encoder_stands_beside_and_is_the_same_in_every_run(root, tmp_path):

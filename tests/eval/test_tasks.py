@@ -170,18 +170,23 @@ def test_an_answer_that_is_always_the_same_scores_the_majority():
     assert all(scores["accuracy"] == scores["majority"] for scores in result.details.values())
 
 
+def test_a_test_with_one_label_may_get_the_other():
+    tests = {"de": Pairs(["a", "b"], ["c", "d"], ["0", "0"])}
+    assert paraphrase.run(lambda *_, **__: ["1", "1"], tests, labels=["0", "1"]).scores == {"de": 0.0}
+
+
 @pytest.mark.parametrize(
     ("answers", "tests", "message"),
     [
         (["1"] * 4, {}, "got none"),
         (["1"] * 3, {"en": PAIRS["en"]}, "en: the classifier gave 3 labels for 4 pairs"),
-        (["yes"] * 4, {"en": PAIRS["en"]}, "en: the classifier answers 'yes', the test has '0', '1'"),
+        (["yes"] * 4, {"en": PAIRS["en"]}, "en: label '0' is not one of the classifier's labels, 'no', 'yes'"),
         ([], {"en": Pairs(["a"], ["b"], [])}, "en: 1, 1 texts for 0 labels"),
     ],
 )
 def test_paraphrase_refuses_what_does_not_match(answers, tests, message):
     with pytest.raises(InputError, match=message):
-        paraphrase.run(lambda *_, **__: answers, tests)
+        paraphrase.run(lambda *_, **__: answers, tests, labels=["yes", "no"] if "yes" in answers else None)
 
 
 SENTENCES = {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForSequenceClassification
 
+from tests.conftest import encoder_config
 from tests.trainers.test_finetune import tagged, texts, translations
 from xling_align.trainers import finetune as module
 from xling_align.trainers.finetune import main
@@ -117,10 +120,10 @@ def test_kill_9_and_rerun_give_the_same_files(flags, tmp_path):
     assert outputs(tmp_path / "killed") == outputs(tmp_path / "whole")
 
 
-def refused(flags: list[str], capsys) -> str:
+def refused(flags: list[str], capsys, program=main) -> str:
     """The one line that the program prints where it refuses its input."""
     with pytest.raises(SystemExit) as exit_:
-        main(flags)
+        program(flags)
     lines = [line for line in capsys.readouterr().err.strip().splitlines() if line.startswith("error: ")]
     assert exit_.value.code == 2 and len(lines) == 1
     return lines[0]
@@ -132,6 +135,17 @@ def test_runs_of_other_settings_or_data_are_not_mixed(flags, tmp_path, capsys):
     assert "holds runs with --learning_rate 0.003, and now 0.004" in refused([*seeds, "--learning_rate=4e-3"], capsys)
     (tmp_path / "train.tsv").write_text("what\tlabel\nsun\tlight\nmoon\tdark\n")
     assert "--data" in refused(seeds, capsys)
+
+
+def test_seeds_of_other_weights_at_the_same_place_are_not_mixed(flags, tmp_path, capsys):
+    base = shutil.copytree(flags[2], tmp_path / "base")
+    seeds = [*flags[:2], str(base), *flags[3:], f"--output_dir={tmp_path}/out", "--num_train_epochs", "1", "--seeds"]
+    main([*seeds, "2"])
+    main([*seeds, "2"])  # the same weights go on
+    torch.manual_seed(9)
+    AutoModel.from_config(encoder_config("bert")).save_pretrained(base)
+    assert "holds runs with --weights" in refused([*seeds, "3"], capsys)
+    assert not (tmp_path / "out" / "seed-44").exists()
 
 
 FILES = {

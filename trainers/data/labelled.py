@@ -183,6 +183,14 @@ def _number(name: str, numbers: Mapping[str, int], place: str) -> int:
     return numbers[name]
 
 
+def check_labels(rows: Iterable[Mapping[str, Any]], labels: Sequence[str]) -> None:
+    """Refuse rows of `read_labelled` with a label or tag that is not one of a classifier's, by `InputError`."""
+    numbers = {name: number for number, name in enumerate(labels)}
+    for row in rows:
+        for name in row["tags"] if "tags" in row else [row["label"]]:
+            _number(name, numbers, row["place"])
+
+
 def word_labels(word_ids: Sequence[int | None], tags: Sequence[int]) -> np.ndarray:
     """Give each word's tag to its first sub-word.
 
