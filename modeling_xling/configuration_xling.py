@@ -159,31 +159,34 @@ AUTO_MAP = {
 
 CODE_FILES = ("configuration_xling.py", "fusion.py", "heads.py", "modeling_xling.py")
 
+CLASSIFIERS = {  # by architecture: the Hub's task, and the class that loads it
+    "XLingAlignForSequenceClassification": ("text-classification", "AutoModelForSequenceClassification"),
+    "XLingAlignForTokenClassification": ("token-classification", "AutoModelForTokenClassification"),
+}
+
 CARD = """---
-language: {languages}
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-tags:
-- xling-align
-- sentence-transformers
-- feature-extraction
+{metadata}
 ---
 
 # {title}
 
-A {encoder} wrapped by xling-align for {count} languages: {names}.
+A {encoder} wrapped by xling-align{purpose}.
 
 ```python
-from sentence_transformers import SentenceTransformer
+{code}
+```
+{told}"""
+
+ENCODE = """from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("{folder}", trust_remote_code=True)
-model.encode(["Good morning"], language_ids="{source}")
-```
+model.encode(["Good morning"]{language})"""
 
-`language_ids` names the language of all texts of a call; without it {without}, and the vectors
-differ{how_much}. `AutoModel.from_pretrained("{folder}", trust_remote_code=True)` gives the same vectors as
-`pooler_output`, before normalisation.
-"""
+CLASSIFY = """from transformers import AutoTokenizer, {loader}
+
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+model = {loader}.from_pretrained("{folder}", trust_remote_code=True)
+logits = model(**tokenizer("Good morning", return_tensors="pt"){language}).logits"""
 
 
 def write_sentence_transformers_files(folder: Path, hidden_size: int, pooling: str, forward_kwargs: list[str]) -> None:
@@ -232,12 +235,36 @@ def card_towers(config: XLingAlignConfig) -> dict[str, str]:
     """What the card says of the encoder, or of the two towers."""
     encoder, target = config.encoder_config.model_type, config.target_encoder_config
     if target is None:
-        return {"encoder": f"{encoder} encoder", "without": "the unknown-language row serves", "how_much": " a little"}
+        return {"encoder": f"{encoder} encoder", "without": "the unknown-language row serves"}
     return {
         "encoder": f"dual encoder ({encoder} for {config.source_language}, {target.model_type} for all others)",
         "without": f"the {config.default_tower} tower reads every text",
-        "how_much": "",
     }
+
+
+def plain_card(title: str, config: XLingAlignConfig) -> str:
+    """The card that a model is saved with: what it is, and how to load it."""
+    architecture = next(iter(config.architectures or ()), "")
+    task, loader = CLASSIFIERS.get(architecture, ("sentence-similarity", ""))
+    library = "transformers" if loader else "sentence-transformers"
+    tags = ["xling-align", *([] if loader else [library, "feature-extraction"])]
+    metadata = [f"library_name: {library}", f"pipeline_tag: {task}", f"tags: {json.dumps(tags)}"]
+    purpose, language, told = "", "", ""
+    towers = card_towers(config)
+    if config.languages:
+        metadata.insert(0, f"language: {json.dumps(config.languages)}")
+        purpose = f" for {len(config.languages)} languages: {', '.join(config.languages)}"
+        language = f', language_ids="{config.source_language}"'
+        told = (
+            "\n`language_ids` names the language of all texts of a call, by its code; without it "
+            f"{towers['without']}, and the vectors differ.\n"
+        )
+    if loader:
+        purpose += f", with a classifier; its labels: {', '.join(map(str, config.id2label.values()))}"
+    code = (CLASSIFY if loader else ENCODE).format(folder=title, loader=loader, language=language)
+    return CARD.format(
+        metadata="\n".join(metadata), title=title, encoder=towers["encoder"], purpose=purpose, code=code, told=told
+    )
 
 
 def write_hub_files(folder: Path, config: XLingAlignConfig) -> None:
@@ -251,13 +278,5 @@ def write_hub_files(folder: Path, config: XLingAlignConfig) -> None:
             shutil.copyfile(source, folder / name)
     write_sentence_transformers_files(folder, config.hidden_size, "cls", ["language_ids"])
     if not (folder / "README.md").exists():
-        card = CARD.format(
-            languages=json.dumps(config.languages),
-            title=folder.resolve().name,
-            folder=folder.resolve().name,
-            **card_towers(config),
-            count=len(config.languages),
-            names=", ".join(config.languages),
-            source=config.source_language,
-        )
+        card = plain_card(folder.resolve().name, config)
         (folder / "README.md").write_text(card, encoding="utf-8")

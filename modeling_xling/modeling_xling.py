@@ -179,7 +179,7 @@ class XLingAlignPreTrainedModel(PreTrainedModel):
             InputError: The folder can't be written.
         """
         folder = Path(save_directory)
-        self.config.auto_map = dict(AUTO_MAP)
+        self.config.auto_map, self.config.architectures = dict(AUTO_MAP), [type(self).__name__]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if is_main_process:
