@@ -29,6 +29,7 @@ from .checkpoints import last_complete_checkpoint
 from .data.monolingual import language_of, read_monolingual, text_files
 from .data.readers import ReadReport, read_data_dir, read_pairs
 from .data.tokenized import TokenizedPairs, tokenize_pairs
+from .facts import corpora_of, recipe_of, write_facts
 from .levels import chosen_losses
 from .lm_head import load_lm_head
 from .programs import check_writable, log_to_screen, tell_processes
@@ -174,15 +175,14 @@ class PairData:
     """
 
     def __init__(self, data: DataArguments):
-        self.data = data
+        self.data, self.report = data, ReadReport()
         self.done: dict[tuple, TokenizedPairs] = {}
 
     @cached_property
     def languages(self) -> list[str]:
         """Codes of all languages that occur in the pairs or in single sentences."""
-        report = ReadReport()
-        found = {(row["source_language"], row["target_language"]) for row in pair_stream(self.data, report)}
-        logger.info(report)
+        found = {(row["source_language"], row["target_language"]) for row in pair_stream(self.data, self.report)}
+        logger.info(self.report)
         single = {language_of(path) for path in text_files(self.data.monolingual_files or [])}
         return sorted({code for sides in found for code in sides} | single)
 
@@ -255,6 +255,9 @@ def align(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
         logger.info("going on from %s", checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
+    if args.should_save:
+        corpora = corpora_of(pairs.data, pairs.report)
+        write_facts(args.output_dir, str(model_arguments.encoder), corpora, recipe_of(model_arguments, args))
     logger.info("saved to %s", args.output_dir)
     return trainer
 

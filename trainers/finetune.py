@@ -30,6 +30,7 @@ from .arguments import one_line_errors, parse
 from .classifiers import Base, Classifier, build_classifier, load_base, small_vocabulary
 from .data.labelled import LabelledCollator, label_names, tokenize_labelled
 from .data.tokenized import tokenize_pairs
+from .facts import schedule_of, write_facts
 from .fast_cpu import fast_on_cpu
 from .finetune_arguments import FineTuneArguments, TaskArguments
 from .joint import JointTrainer
@@ -191,6 +192,7 @@ class Job:
     rows: list[dict]
     dev_rows: list[dict] | None
     pairs: list[dict] | None
+    corpora: dict[str, Any]
 
     @classmethod
     def read(cls, task: TaskArguments) -> "Job":
@@ -210,7 +212,7 @@ class Job:
         rows = task.rows(task.train_file)
         if len(names := label_names(rows)) < 2:
             raise InputError(f"{task.train_file} has one label, {names[0]}; a classifier needs two or more")
-        return cls(task, rows, task.rows(task.dev_file) if task.dev_file else None, task.pairs())
+        return cls(task, rows, task.rows(task.dev_file) if task.dev_file else None, *task.pairs())
 
     def settings(self) -> dict[str, Any]:
         """What the result depends on besides the training arguments: the task's, and hashes of rows and weights."""
@@ -231,21 +233,19 @@ class Job:
         Returns:
             The history.
         """
-        tokenizer = load_tokenizer(str(self.task.model))
+        base, pooling = str(self.task.model), self.task.pooling
+        tokenizer = load_tokenizer(base)
         model, history = finetune(
-            str(self.task.model),
-            tokenizer,
-            self.rows,
-            args=args,
-            dev_rows=self.dev_rows,
-            pooling=self.task.pooling,
-            pairs=self.pairs,
+            base, tokenizer, self.rows, args=args, dev_rows=self.dev_rows, pooling=pooling, pairs=self.pairs
         )
         for epoch in history:
             logger.info(", ".join(f"{name} {value:.4g}" for name, value in epoch.items()))
         if args.should_save:
             model.save_pretrained(folder, tokenizer=tokenizer)
             (folder / "history.json").write_text(json.dumps(history, indent=2) + "\n", encoding="utf-8")
+            labelled = {Path(str(self.task.train_file)).name: {"pairs": f"{len(self.rows):,} labelled rows"}}
+            tuned = {"task": self.task.task, "language": self.task.language, "alignment": args.alignment_weight > 0}
+            write_facts(folder, base, labelled | self.corpora, {"fine_tuning": tuned | schedule_of(args)})
         return history
 
 

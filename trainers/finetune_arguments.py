@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from xling_align.modeling_xling import InputError
 
@@ -9,6 +10,7 @@ from .align import pair_stream
 from .arguments import CommonTrainingArguments, DataArguments, check_at_least, check_choice
 from .data.labelled import ROLES, read_labelled
 from .data.readers import ReadReport
+from .facts import corpora_of
 from .selection import SELECTIONS
 
 logger = logging.getLogger("xling_align")
@@ -117,10 +119,10 @@ class TaskArguments:
             columns.pop("language", None)
         return read_labelled(path, self.task, columns, language or self.language)
 
-    def pairs(self) -> list[dict] | None:
-        """Read the translation pairs; None without any."""
+    def pairs(self) -> tuple[list[dict] | None, dict[str, Any]]:
+        """Read the translation pairs, with their number by corpus; None without any."""
         if not self.alignment_file and not self.data_dir:
-            return None
+            return None, {}
         data = DataArguments(
             train_file=self.alignment_file,
             data_dir=self.data_dir,
@@ -133,4 +135,4 @@ class TaskArguments:
         report = ReadReport()
         pairs = list(pair_stream(data, report))
         logger.info(report)
-        return pairs
+        return pairs, corpora_of(data, report)

@@ -1,5 +1,6 @@
 """The alignment program as users start it: by launchers, killed in the middle, with fewer processes than asked for."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,8 @@ import pytest
 from safetensors.torch import load_file
 
 from xling_align.modeling_xling import InputError
-from xling_align.trainers import programs
+from xling_align.trainers import align, programs
+from xling_align.trainers.facts import read_facts, write_facts
 
 WORDS = ["morning", "night", "day", "sun", "moon", "red", "green", "blue"]
 LAUNCHERS = {
@@ -38,6 +40,25 @@ def flags(tmp_path, encoder_folders) -> list[str]:
     }
     (tmp_path / "recipe.yaml").write_text("".join(f"{key}: {value}\n" for key, value in recipe.items()))
     return ["-m", "xling_align.trainers.align", str(tmp_path / "recipe.yaml")]
+
+
+def test_what_a_card_needs_is_left_beside_the_model_and_names_no_folder(flags, tmp_path):
+    corpus = tmp_path / "data" / "parallel" / "bible" / "de-en.tsv"
+    corpus.parent.mkdir(parents=True)
+    corpus.write_text("good day\tguten tag\nred sun\trot sonne\n", encoding="utf-8")
+    own = [flags[2], "--data_dir", str(tmp_path / "data"), "--max_pairs", "65", "--save_strategy", "no"]
+    align.main([*own, "--max_steps", "1", "--output_dir", str(tmp_path / "out")])
+    facts = read_facts(tmp_path / "out")
+    assert facts["training_data"] == {"pairs.tsv": {"pairs": 64}, "bible": {"pairs": 1}}  # as many as were read
+    assert facts["recipe"]["learning_rate"] == 1e-3 and facts["recipe"]["max_steps"] == 1
+    assert facts["recipe"]["inter_loss"] == "infonce" and facts["base_model"] is None
+    assert "/" not in json.dumps(facts)
+    write_facts(tmp_path, str(tmp_path / "out"), {"more.tsv": {"pairs": 3}}, {"inter_loss": "rince"})
+    further = read_facts(tmp_path)
+    assert list(further["training_data"]) == ["pairs.tsv", "bible", "more.tsv"]  # what the base learnt from, too
+    assert further["recipe"] == facts["recipe"] | {"inter_loss": "rince"}
+    write_facts(tmp_path, "owner/base", {}, {})
+    assert read_facts(tmp_path)["base_model"] == "owner/base"
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 from tests.conftest import encoder_config
 from tests.trainers.test_finetune import tagged, texts, translations
 from xling_align.trainers import finetune as module
+from xling_align.trainers.facts import read_facts
 from xling_align.trainers.finetune import main
 
 
@@ -46,6 +47,10 @@ def test_a_folder_that_loads_is_saved(flags, tmp_path):
     assert model.config.id2label == {0: "dark", 1: "light"}
     epochs = json.loads((tmp_path / "out" / "history.json").read_text())
     assert len(epochs) == 2 and all(set(epoch) == {"epoch", "loss", "dev_score"} for epoch in epochs)
+    facts = read_facts(tmp_path / "out")
+    assert facts["training_data"] == {"train.tsv": {"pairs": f"{len(texts())} labelled rows"}}
+    assert facts["recipe"]["fine_tuning"]["language"] == "en" and facts["base_model"] is None
+    assert "/" not in json.dumps(facts)  # no path of the machine
 
 
 @pytest.mark.parametrize("kind", ["parallel", "mined", "folder"])
@@ -63,6 +68,8 @@ def test_pairs_from_files_are_trained_on(flags, tmp_path, kind):
     main([*flags, *pairs, "--alignment_weight", "0.1", f"--output_dir={tmp_path}/out"])
     epochs = json.loads((tmp_path / "out" / "history.json").read_text())
     assert all(epoch["alignment_loss"] > 0 for epoch in epochs)
+    name = {"parallel": "pairs.tsv", "mined": "mined.parquet", "folder": "own"}[kind]
+    assert read_facts(tmp_path / "out")["training_data"][name] == {"pairs": len(translations())}
 
 
 def test_every_seed_has_a_folder_and_the_mean_is_told(flags, tmp_path, caplog):
