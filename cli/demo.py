@@ -184,9 +184,11 @@ def align(corpus: "DemoCorpus", root: Path, folder: Path, seed: int) -> None:
 
     from xling_align.modeling_xling import XLingAlignModel, load_tokenizer
     from xling_align.trainers import XLingAlignTrainer
+    from xling_align.trainers.arguments import ModelArguments
     from xling_align.trainers.checkpoints import last_complete_checkpoint
     from xling_align.trainers.data.demo_corpus import emoji_names
     from xling_align.trainers.data.tokenized import join_pairs, tokenize_pairs
+    from xling_align.trainers.facts import recipe_of, write_facts
     from xling_align.trainers.subwords import share_subwords
     from xling_align.trainers.tokenizer import finer
 
@@ -202,6 +204,8 @@ def align(corpus: "DemoCorpus", root: Path, folder: Path, seed: int) -> None:
     trainer = XLingAlignTrainer(model, args, pairs, processing_class=tokenizer)
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(args.output_dir))
     trainer.save_model(str(folder))
+    corpora = {name: {"pairs": None} for name in ("emoji", "django")}  # their licences are known by their names
+    write_facts(folder, str(root / "encoder"), corpora, recipe_of(ModelArguments(share_subwords=True), args))
     phrases = sorted({(code, name) for names in emoji_names().values() for code, name in names.items()})
     (folder / "phrases.tsv").write_text("".join(f"{code}\t{name}\n" for code, name in phrases), encoding="utf-8")
 
@@ -291,8 +295,10 @@ def write(stages: Stages, corpus: "DemoCorpus", before: dict, after: dict) -> No
         before: Scores before alignment.
         after: Scores after it.
     """
+    from xling_align.cli.subject import Subject
     from xling_align.eval.report import write_report
 
+    digest = Subject(str(stages.root / "model")).digest  # by which `xling push` finds the model's results
     report = {
         "title": "xling-align demo",
         "summary": summary(before, after),
@@ -304,7 +310,7 @@ def write(stages: Stages, corpus: "DemoCorpus", before: dict, after: dict) -> No
         "source": "en",
         "models": [
             {"name": "before", "vocabulary": VOCABULARY, **ENCODER, "pre-training": PRETRAINING},
-            {"name": "after", "granularities": GRANULARITIES, "alignment": ALIGNMENT},
+            {"name": "after", "digest": digest, "granularities": GRANULARITIES, "alignment": ALIGNMENT},
         ],
         "tasks": [task_report(task, before[task], after[task]) for task in TASKS],
         **{task: {"before": before[task], "after": after[task]} for task in TASKS},

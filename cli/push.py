@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", help="branch to write; made if it is not there; main unless given")
     parser.add_argument("--message", default="Model saved by xling-align", help="commit message")
     parser.add_argument("--report", help="results.json of xling eval, or report.json, for the card")
+    parser.add_argument("--licence", help="licence of the weights for the card, such as apache-2.0")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"repository id {args.repo_id!r} is not valid: {first_line(error)}") from error
     folder = Path(args.model)
     check_model(folder)
-    config, report = load_config(str(folder)), read_report(args.report)
+    config, facts = load_config(str(folder)), card_facts(folder, args)
     if constants.is_offline_mode():
         raise InputError("nothing can be pushed in offline mode; unset HF_HUB_OFFLINE")
     if get_token() is None:
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     api = HfApi()
     try:
         repo_id = make_repository(api, args)
-        refresh_card(folder, config, repo_id, report)
+        refresh_card(folder, config, repo_id, facts)
         pushed = files_to_push(folder)
         address = send(api, folder, pushed, repo_id, args)
     except InputError:
@@ -149,8 +150,8 @@ def check_model(folder: Path) -> None:
             raise InputError(f"{path} is missing or cut; save the model again") from error
 
 
-def read_report(path: str | None) -> dict[str, Any] | None:
-    """A report's content, None where none is named.
+def read_report(path: str | None) -> dict[str, Any]:
+    """A report's content, nothing where none is named.
 
     Args:
         path: Of a `report.json`.
@@ -164,7 +165,7 @@ def read_report(path: str | None) -> dict[str, Any] | None:
     from xling_align.modeling_xling import InputError
 
     if path is None:
-        return None
+        return {}
     try:
         report = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -176,37 +177,54 @@ def read_report(path: str | None) -> dict[str, Any] | None:
     return report
 
 
-def refresh_card(folder: Path, config: Any, repo_id: str, report: dict[str, Any] | None) -> None:
-    """Write a card where there is none, or where a report has more to say than the one that saving wrote.
+def card_facts(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """What the card is made of: what the training left beside the model, then the report, then the flags.
 
-    A card that somebody wrote or edited is kept.
+    Args:
+        folder: The model's.
+        args: The command's flags.
+
+    Returns:
+        Arguments of `build_card`; an InputError says where the report is of other weights.
     """
-    from xling_align.model_cards.card import MARK, facts_of, write_card
+    from xling_align.cli.subject import Subject
+    from xling_align.model_cards.card import facts_of
+    from xling_align.trainers.facts import read_facts
+
+    report = {**read_facts(folder), **read_report(args.report)}
+    facts = facts_of(report, Subject(str(folder)).digest if "models" in report else "")
+    return {**facts, "licence": args.licence or facts.get("licence")}
+
+
+def refresh_card(folder: Path, config: Any, repo_id: str, facts: dict[str, Any]) -> None:
+    """Write the card, even over one of ours, which may tell of weights that were there before.
+
+    A card that somebody wrote or edited stays.
+
+    Args:
+        folder: The model's.
+        config: Its config.
+        repo_id: The repository, with its namespace.
+        facts: As `build_card` takes them.
+    """
+    from xling_align.model_cards.card import MARK, write_card
 
     path = folder / "README.md"
     if path.is_file():
         text = path.read_text(encoding="utf-8", errors="replace")
-        if report is None:
-            return
         if MARK not in text and not is_plain_card(text, config):
-            print(f"{path} is not one that xling-align wrote, so it stays, without the results of the report")
+            print(f"{path} is not one that xling-align wrote, so it stays as it is, without results of a report")
             return
-    write_card(folder, config, repo_id.split("/")[-1], repo_id=repo_id, **facts_of(report or {}, folder))
+    write_card(folder, config, repo_id.split("/")[-1], repo_id=repo_id, **facts)
 
 
 def is_plain_card(text: str, config: Any) -> bool:
     """Whether a card is what `save_pretrained` writes, whatever the folder was called then."""
     from xling_align.modeling_xling import XLingAlignConfig
-    from xling_align.modeling_xling.configuration_xling import write_hub_files
+    from xling_align.modeling_xling.configuration_xling import plain_card
 
     title = next((line[2:] for line in text.splitlines() if line.startswith("# ")), "")
-    if not isinstance(config, XLingAlignConfig) or not title or Path(title).name != title:
-        return False
-    with tempfile.TemporaryDirectory() as parent:
-        folder = Path(parent) / title
-        folder.mkdir()
-        write_hub_files(folder, config)
-        return (folder / "README.md").read_text(encoding="utf-8") == text
+    return isinstance(config, XLingAlignConfig) and text == plain_card(title, config)
 
 
 def make_repository(api: "HfApi", args: argparse.Namespace) -> str:
@@ -232,8 +250,31 @@ def make_repository(api: "HfApi", args: argparse.Namespace) -> str:
     return repo_id
 
 
+def stale_results(api: "HfApi", repo_id: str, revision: str | None, kept: set[str]) -> list[str]:
+    """Files of results that an earlier push left in the repository.
+
+    Args:
+        api: Of the Hub.
+        repo_id: The repository.
+        revision: Its branch.
+        kept: Files that this push has.
+
+    Returns:
+        Their names there; a file that somebody else wrote is none of them.
+    """
+    from xling_align.model_cards.results import MARK
+
+    def is_ours(name: str) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            local = patiently(lambda: api.hf_hub_download(repo_id, name, revision=revision, local_dir=folder))
+            return Path(local).read_bytes().startswith(MARK.encode())
+
+    there = set(patiently(lambda: api.list_repo_files(repo_id, revision=revision))) - kept
+    return [name for name in sorted(there) if belongs(Path(name), ".eval_results/*.yaml") and is_ours(name)]
+
+
 def send(api: "HfApi", folder: Path, pushed: list[Path], repo_id: str, args: argparse.Namespace) -> str:
-    """Upload what is not there yet, and commit.
+    """Upload what is not there yet, remove what an earlier push said of other results, and commit.
 
     Args:
         api: Of the Hub.
@@ -245,13 +286,16 @@ def send(api: "HfApi", folder: Path, pushed: list[Path], repo_id: str, args: arg
     Returns:
         Address of the commit.
     """
+    names = [path.relative_to(folder).as_posix() for path in pushed]
+    stale = stale_results(api, repo_id, args.revision, set(names))
     commit = patiently(
         lambda: api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
             revision=args.revision,
             commit_message=args.message,
-            allow_patterns=[escape(path.relative_to(folder).as_posix()) for path in pushed],
+            allow_patterns=[escape(name) for name in names],
+            delete_patterns=[escape(name) for name in stale] or None,
         )
     )
     return commit.commit_url

@@ -13,16 +13,18 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from xling_align.eval.report import cell, to_plain
 from xling_align.modeling_xling import XLingAlignConfig
+from xling_align.modeling_xling.configuration_xling import CLASSIFIERS
 
 from .results import (
     HUB_ID,
     Result,
     attempt,
-    eval_result_files,
     eval_results,
     evaluation_results,
     left_out,
+    measured_model,
     read_results,
+    write_eval_results,
 )
 from .sources import CORPORA, PAPERS, training, wrapping
 
@@ -30,11 +32,6 @@ TEMPLATE = Path(__file__).parent / "templates" / "card.md.jinja"
 MARK = "<!-- Written by xling-align. Take this line out to keep the card as it is when the next one is written. -->"
 SMALL = 384  # hidden size up to which the card calls an encoder small
 NOT_FREE = re.compile(r"\bNC\b|non-?commercial|not stated", re.IGNORECASE)
-
-KINDS = {  # by architecture: the Hub's task, and the class that loads it
-    "XLingAlignForSequenceClassification": ("text-classification", "AutoModelForSequenceClassification"),
-    "XLingAlignForTokenClassification": ("token-classification", "AutoModelForTokenClassification"),
-}
 
 
 def read_training_data(data: Mapping[str, Any] | Iterable[str] | None) -> list[dict[str, Any]]:
@@ -88,7 +85,7 @@ def limits(config: Any, results: list[Result], data: list[dict[str, Any]], unkno
         )
     if getattr(config, "max_position_embeddings", None):
         lines.append(f"Texts are cut at {config.max_position_embeddings} tokens.")
-    if isinstance(config, XLingAlignConfig):
+    if isinstance(config, XLingAlignConfig) and config.languages:
         serves = "the row of the unknown language serves"
         if config.target_encoder_config is not None:
             serves = f"the {config.default_tower} tower reads all texts"
@@ -161,7 +158,7 @@ def build_card(
     parts = attempt("training objectives", lambda: method(config, recipe), method(config, {}))
     languages: list[str] = list(getattr(config, "languages", None) or ())
     architecture = (getattr(config, "architectures", None) or [""])[0]
-    tag, auto_class = KINDS.get(architecture, ("sentence-similarity", "AutoModel"))
+    tag, auto_class = CLASSIFIERS.get(architecture, ("sentence-similarity", "AutoModel"))
     for what, value in {"languages": languages, "licence of the weights": licence, "results": found}.items():
         if not value:
             left_out(what, "not given")
@@ -187,8 +184,9 @@ def build_card(
         encoder=getattr(config, "encoder_config", config),
         ours=isinstance(config, XLingAlignConfig),
         languages=languages,
-        source=getattr(config, "source_language", "en"),
+        language_ids=f', language_ids="{config.source_language}"' if languages else "",
         auto_class=auto_class,
+        two_texts=attempt("task", lambda: ((recipe or {}).get("fine_tuning") or {}).get("task"), None) == "pair",
         results=found,
         codes=sorted({code for result in found for code in result.scores}),
         rows=rows,
@@ -201,34 +199,23 @@ def build_card(
     )
 
 
-DEMO_TRAINING = {"losses": ["inter"], "inter_loss": "infonce", "share_subwords": True}
-
-
-def facts_of(report: Mapping[str, Any], folder: Path | None = None) -> dict[str, Any]:
+def facts_of(report: Mapping[str, Any], digest: str = "") -> dict[str, Any]:
     """What a report tells a card.
 
     Args:
         report: `results`, `training_data`, `recipe`, `licence`, `base_model` and `unknown_language` as `build_card`
-            takes them, whichever are there; the `results.json` of `xling eval`; or the demo's report.
-        folder: The model's, to find it among those of an evaluation.
+            takes them, whichever are there; besides, the `models` and `tasks` of `xling eval` or of the demo.
+        digest: The model's, as `model_digest` gives it, to find it among `models`; an InputError says that it is none
+            of them.
 
     Returns:
         Arguments of `build_card`.
     """
     names = ("results", "training_data", "recipe", "licence", "base_model", "unknown_language")
     facts = {name: report[name] for name in names if report.get(name)}
-    if "results" not in facts and "tasks" in report:
-        facts["results"] = attempt("results", lambda: evaluation_results(report, folder), [])
-    if "results" not in facts and "zero_shot" in report:
-        try:
-            after = {task: report[task]["after"] for task in ("retrieval", "zero_shot")}
-            scores = {task: {c: 100 * s for c, s in found["languages"].items()} for task, found in after.items()}
-        except (KeyError, TypeError, AttributeError) as error:
-            left_out("results", f"the report lacks {error}")
-            return facts
-        metrics = {"retrieval": "accuracy", "zero_shot": "macro-F1"}
-        facts["results"] = [{"task": task, "metric": metrics[task], "scores": scores[task]} for task in after]
-        facts |= {"training_data": ["emoji", "django"], "recipe": DEMO_TRAINING}
+    if "results" not in facts and "models" in report:
+        name = measured_model(report, digest)
+        facts["results"] = attempt("results", lambda: evaluation_results(report, name), [])
     return facts
 
 
@@ -248,9 +235,7 @@ def write_card(folder: Path, config: Any, title: str, **facts: Any) -> bool:
     try:
         card = build_card(config, title, **facts)
         card.save(folder / "README.md")
-        for name, content in eval_result_files(facts["results"]).items():
-            (folder / ".eval_results").mkdir(exist_ok=True)
-            (folder / ".eval_results" / f"{name}.yaml").write_text(content, encoding="utf-8")
+        write_eval_results(folder, facts["results"])
     except (ImportError, OSError, TypeError, ValueError, AttributeError) as error:
         left_out("the card", f"{type(error).__name__}: {error}")
         return False

@@ -11,11 +11,13 @@ from huggingface_hub import EvalResult, EvalResultEntry, eval_result_entries_to_
 from huggingface_hub.utils import yaml_dump
 
 from xling_align.eval.report import to_plain
+from xling_align.modeling_xling import InputError
 
 logger = logging.getLogger("xling_align")
 
 Value = TypeVar("Value")
 
+MARK = "# Written by xling-align, and replaced or removed when the next card is written.\n"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TASK_TYPES = {
     "tatoeba": "sentence-similarity",
@@ -119,42 +121,60 @@ def read_results(results: Iterable[Mapping[str, Any] | Result]) -> list[Result]:
     return good
 
 
-def evaluation_results(report: Mapping[str, Any], folder: Path | None) -> list[dict[str, Any]]:
+def measured_model(report: Mapping[str, Any], digest: str) -> str:
+    """The model of an evaluation that has the given weights, whatever it was called and wherever it lay.
+
+    Args:
+        report: `results.json` of `xling eval`, or the demo's `report.json`.
+        digest: As `model_digest` gives it.
+
+    Returns:
+        Its name in the report.
+
+    Raises:
+        InputError: None has, or the models can't be read.
+    """
+    try:
+        names = {model.get("digest"): str(model["name"]) for model in report["models"]}
+    except (LookupError, TypeError, AttributeError) as error:
+        raise InputError("the report's models can't be read; give the results.json of xling eval") from error
+    if digest not in names:
+        raise InputError(
+            f"the report is of other weights than the folder's (it measured {', '.join(names.values())}); "
+            "measure the folder by xling eval, and give that results.json"
+        )
+    return names[digest]
+
+
+def evaluation_results(report: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """One model's results out of an evaluation's, for `read_results`.
 
     Measures that are no percentage, or of which less is better, stay out of the card. A data set is named by its Hub
-    id only where all of its test was scored.
+    id only where the data are the Hub's, at a known commit, and all of its test was scored.
 
     Args:
-        report: `results.json` of `xling eval`.
-        folder: The model's. Of several models the one that lay there is taken, of one it is that.
+        report: As `measured_model` takes it.
+        name: The model's.
 
     Returns:
         The results, in %.
-
-    Raises:
-        LookupError: None of the models is the one.
     """
-    models = report["models"]
-    same = [model for model in models if folder and Path(model["path"]).resolve() == folder.resolve()]
-    if not same and len(models) > 1:
-        raise LookupError(f"none of {', '.join(model['name'] for model in models)} was measured in {folder}")
-    name, found = (same or models)[0]["name"], []
+    found = []
     for task in report["tasks"]:
         result = task["results"].get(name)
         if result is None or task["unit"] != "%" or not task["higher_is_better"]:
             continue
-        limit = result["metadata"].get("limit")
-        whole = task["split"] == "test" and not limit
+        limit, split = result.get("metadata", {}).get("limit"), task.get("split", "test")
+        whole = split == "test" and not limit and bool(task.get("revision"))
         found.append(
             {
                 "task": task["name"],
                 "metric": task["metric"],
                 "scores": {code: 100 * score for code, score in result["languages"].items()},
-                "source": report["source"],
+                "source": task.get("source") or report["source"],
                 "dataset": task["dataset"] if whole else None,
-                "revision": task.get("revision") if whole else None,
-                "split": task["split"] + (f", first {limit} rows" if limit else ""),
+                "revision": task["revision"] if whole else None,
+                "split": split + (f", first {limit} rows" if limit else ""),
             }
         )
     return found
@@ -204,4 +224,22 @@ def eval_result_files(results: Iterable[Result]) -> dict[str, str]:
             notes=f"{notes}; {result.split}",
         )
         entries.setdefault(result.dataset.replace("/", "--"), []).append(entry)
-    return {name: yaml_dump(eval_result_entries_to_yaml(found), sort_keys=False) for name, found in entries.items()}
+    return {
+        name: MARK + yaml_dump(eval_result_entries_to_yaml(found), sort_keys=False) for name, found in entries.items()
+    }
+
+
+def write_eval_results(folder: Path, results: Iterable[Result]) -> None:
+    """Write a model's `.eval_results/*.yaml`, and remove those that an earlier card left there.
+
+    Args:
+        folder: The model's.
+        results: What they hold.
+    """
+    there = folder / ".eval_results"
+    for path in there.glob("*.yaml"):
+        if path.read_bytes().startswith(MARK.encode()):
+            path.unlink()
+    for name, content in eval_result_files(results).items():
+        there.mkdir(exist_ok=True)
+        (there / f"{name}.yaml").write_text(content, encoding="utf-8")

@@ -116,6 +116,28 @@ def training(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
         yield "Word pieces that are spelled alike learn together", "fasttext"
     if recipe.get("lora_rank"):
         yield f"Low-rank adapters (rank {recipe['lora_rank']}), merged into the encoder", "lora"
+    if schedule := told(recipe):
+        yield f"Training: {schedule}", None
+    if tuned := recipe.get("fine_tuning"):
+        yield f"Fine-tuned on labelled rows in {tuned['language']}: {told(tuned)}", None
+        if tuned.get("alignment"):
+            yield "While fine-tuning, translation pairs kept near each other by symmetric InfoNCE", "cpc"
+
+
+def told(recipe: Mapping[str, Any]) -> str:
+    """Learning rate, batch, seed and length of a training, as far as they are given.
+
+    >>> told({"learning_rate": 2e-5, "max_steps": 300, "tau": 0.05})
+    'learning rate 2e-05, 300 steps'
+    """
+    forms = {
+        "learning_rate": "learning rate {:g}",
+        "per_device_train_batch_size": "{} rows per device and step",
+        "num_train_epochs": "{:g} epochs",
+        "max_steps": "{} steps",
+        "seed": "seed {}",
+    }
+    return ", ".join(form.format(recipe[name]) for name, form in forms.items() if name in recipe)
 
 
 # As stated by the sources that ../shared/data/README.md names.

@@ -310,6 +310,8 @@ class Handler(BaseHTTPRequestHandler):
                 if value["oid"] not in self.hub.objects:
                     raise Refused(400, f"{value['path']} was never uploaded")
                 files[value["path"]] = File(self.hub.objects[value["oid"]], value["oid"])
+            elif line["key"] == "deletedFile":
+                files.pop(value["path"])
             else:
                 raise Refused(400, f"no such operation: {line['key']}")
         commit = Commit(new_sha(parent.sha, self.body), files, header["summary"])

@@ -7,7 +7,9 @@ from transformers import AutoModel
 
 from xling_align.cli import demo
 from xling_align.cli.main import main
+from xling_align.model_cards.card import facts_of
 from xling_align.trainers.data.demo_corpus import LANGUAGES
+from xling_align.trainers.facts import read_facts
 from xling_align.trainers.trainer import XLingAlignTrainer
 
 
@@ -54,6 +56,9 @@ def test_the_demo_goes_on_after_an_interruption_and_writes_all_it_promises(few_s
         ["zero_shot", ["before", "after"]],
     ]
     assert (tmp_path / "out" / "report.md").is_file()
+    facts = facts_of({**read_facts(tmp_path / "out" / "model"), **report}, report["models"][1]["digest"])
+    assert [result["task"] for result in facts["results"]] == ["retrieval", "zero_shot"]
+    assert set(facts["training_data"]) == {"emoji", "django"} and facts["recipe"]["share_subwords"]
     model = AutoModel.from_pretrained(tmp_path / "out" / "model", trust_remote_code=True)
     assert model.config.languages == ["en", *LANGUAGES]
     assert main(["search", str(tmp_path / "out" / "model"), "sun", "--top", "1"]) == 0

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,14 +15,16 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard, close_session, constants
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 from tests.conftest import LANGUAGES, make_tokenizer, stir
 from tests.hub_server import TOKEN, LoopbackHub
 from xling_align.cli.main import main
+from xling_align.cli.subject import Subject
 from xling_align.model_cards.card import MARK
 from xling_align.modeling_xling import XLingAlignModel
+from xling_align.trainers.classifiers import build_classifier, load_base
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own call
 
@@ -71,7 +74,7 @@ REPORT = {
 
 
 @pytest.fixture(scope="module")
-def saved(encoder_folders, tmp_path_factory) -> Path:
+def trained(encoder_folders, tmp_path_factory) -> Path:
     """A tiny model as `save_pretrained` leaves it."""
     torch.manual_seed(3)
     model = XLingAlignModel.from_encoder(encoder_folders["xlm-roberta"], LANGUAGES).eval()
@@ -79,6 +82,12 @@ def saved(encoder_folders, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("saved") / "tiny-aligned"
     model.save_pretrained(folder, tokenizer=make_tokenizer())
     return folder
+
+
+@pytest.fixture
+def saved(trained, tmp_path) -> Path:
+    """A copy of the model, whose card a push may write."""
+    return Path(shutil.copytree(trained, tmp_path / "tiny-aligned"))
 
 
 @pytest.fixture
@@ -96,7 +105,9 @@ def folder(saved, tmp_path) -> Path:
 def hub(monkeypatch):
     """A hub, and this process set to it as by HF_ENDPOINT, HF_TOKEN and HF_HUB_DISABLE_XET."""
     with LoopbackHub() as hub:
-        for name, value in {"ENDPOINT": hub.url, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
+        settings = {"ENDPOINT": hub.url, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}
+        settings["HUGGINGFACE_CO_URL_TEMPLATE"] = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        for name, value in settings.items():
             monkeypatch.setattr(constants, name, value)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         yield hub
@@ -278,6 +289,96 @@ def test_a_card_is_made_where_there_is_none(folder, hub):
     card = ModelCard(hub.files(REPO)["README.md"].decode())
     assert card.data.language == LANGUAGES
     assert MARK in card.text
+
+
+def evaluation(folder: Path, path: Path, tasks: tuple[str, ...] = ("sib200", "xnli")) -> list[str]:
+    """Flags with a report, as `xling eval` writes it, of the weights that lie in a folder."""
+    results = {"other": {"languages": {"en": 0.5, "de": 0.4}}, "mine": {"languages": {"en": 0.91, "de": 0.82}}}
+    shared = {"metric": "accuracy", "unit": "%", "higher_is_better": True, "results": results, "revision": "a" * 40}
+    report = {
+        "source": "en",
+        "models": [{"name": "other", "digest": "0" * 32}, {"name": "mine", "digest": Subject(str(folder)).digest}],
+        "tasks": [{"name": name, "dataset": f"mteb/{name}", **shared} for name in tasks],
+    }
+    path.write_text(json.dumps(report))
+    return ["--report", str(path)]
+
+
+def test_a_report_of_other_weights_is_refused_and_nothing_is_sent(folder, hub, tmp_path, capsys):
+    flags = evaluation(folder, tmp_path / "results.json")
+    assert push(folder, *flags) == 0
+    assert b"82.0" in hub.files(REPO)["README.md"] and b"40.0" not in hub.files(REPO)["README.md"]
+    before, sent = (folder / "README.md").read_bytes(), len(hub.requests)
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.embeddings.word_embeddings.weight"] += 1  # as if trained again at the same path
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert "other weights than the folder's (it measured other, mine)" in error_of(capsys, folder, *flags)
+    assert (folder / "README.md").read_bytes() == before and len(hub.requests) == sent
+    assert push(folder) == 0  # the card of the weights that were there before does not stay
+    assert not any(b"82.0" in content for content in hub.files(REPO).values())
+
+
+def test_results_of_an_earlier_push_go_here_and_on_the_hub_and_those_of_others_stay(folder, hub, tmp_path):
+    (folder / ".eval_results").mkdir(exist_ok=True)
+    theirs = folder / ".eval_results" / "their--set.yaml"
+    theirs.write_text("- dataset: {id: their/set}\n")
+    assert push(folder, *evaluation(folder, tmp_path / "results.json")) == 0
+    theirs.unlink()  # only the Hub has it
+    assert push(folder, *evaluation(folder, tmp_path / "results.json", ("xnli",))) == 0
+    names = {name for name in hub.files(REPO) if name.startswith(".eval_results/")}
+    assert names == {".eval_results/mteb--xnli.yaml", ".eval_results/their--set.yaml"}
+    assert {path.name for path in theirs.parent.glob("*.yaml")} == {"mteb--xnli.yaml"}
+
+
+def test_what_the_training_left_and_the_licence_are_in_the_card_and_the_file_stays_behind(folder, hub, capsys):
+    facts = {"base_model": "me/base", "training_data": {"tico19": {"pairs": 3000}}, "recipe": REPORT["recipe"]}
+    (folder / "training_facts.json").write_text(json.dumps(facts))
+    assert push(folder, "--licence", "mit") == 0
+    card = ModelCard(hub.files(REPO)["README.md"].decode())
+    assert card.data.license == "mit" and card.data.base_model == "me/base"
+    assert "| tico19 | 3,000 | CC0 1.0 |" in card.text and "additive margin softmax" in card.text
+    assert "training_facts.json" not in hub.files(REPO)
+    (folder / "training_facts.json").write_text("[1]")
+    assert "training_facts.json can't be read" in error_of(capsys, folder)
+
+
+def tuned(base: str, words: bool, folder: Path) -> Path:
+    """A classifier as `xling finetune` saves it, on an aligned model or on a plain encoder."""
+    model = build_classifier(load_base(base), ["dark", "light"], words)
+    model.save_pretrained(folder, tokenizer=make_tokenizer())
+    return folder
+
+
+@pytest.mark.parametrize("words", [False, True], ids=["texts", "words"])
+@pytest.mark.parametrize("aligned", [False, True], ids=["plain", "aligned"])
+def test_the_cards_of_a_classifier_are_true_and_their_code_runs(aligned, words, saved, encoder_folders, hub, tmp_path):
+    folder = tuned(str(saved) if aligned else encoder_folders["bert"], words, tmp_path / "tuned")
+    plain = (folder / "README.md").read_text()
+    assert push(folder) == 0
+    written = hub.files(REPO)["README.md"].decode()
+    kind = "token-classification" if words else "text-classification"
+    for card in (plain, written):
+        assert ModelCard(card).data.pipeline_tag == kind and ModelCard(card).data.library_name == "transformers"
+        assert "dark, light" in card and "SentenceTransformer" not in card
+        assert ("language_ids" in card) == (" languages: en, de, fr" in card) == aligned
+        code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+        for name in (f'"{REPO}"', f'"{folder.name}"'):
+            code = [block.replace(name, repr(str(folder))) for block in code]
+        assert len(code) == 1
+        exec(code[0], {})
+    assert "0 languages" not in plain + written and "vectors close to each other" not in written
+
+
+def test_the_card_of_a_wrapped_encoder_tells_of_no_languages_and_its_code_runs(encoder_folders, hub, tmp_path):
+    folder = tmp_path / "wrapped"
+    model = XLingAlignModel.from_encoder(encoder_folders["bert"], [], language_token="none", fusion_context="none")
+    model.save_pretrained(folder, tokenizer=make_tokenizer())
+    plain = (folder / "README.md").read_text()
+    assert push(folder) == 0
+    for card in (plain, hub.files(REPO)["README.md"].decode()):
+        assert "language_ids" not in card and "languages" not in card
+        for block in re.findall(r"```python\n(.*?)```", card, re.DOTALL):
+            exec(block.replace(f'"{REPO}"', repr(str(folder))).replace('"wrapped"', repr(str(folder))), {})
 
 
 # ---------------------------------------------------------------------- what goes wrong

@@ -17,7 +17,7 @@ from tests.hub_server import LoopbackHub
 from xling_align.model_cards.card import MARK, build_card, facts_of, write_card
 from xling_align.model_cards.results import eval_result_files, eval_results, read_results
 from xling_align.model_cards.sources import PAPERS
-from xling_align.modeling_xling import XLingAlignConfig
+from xling_align.modeling_xling import InputError, XLingAlignConfig
 
 LANGUAGES = ["en", "de", "no"]  # "no" is false to YAML
 RESULTS = [
@@ -225,13 +225,62 @@ def test_neither_a_missing_package_nor_a_folder_that_is_none_stops_the_run(tmp_p
     assert not (tmp_path / "README.md").exists()
 
 
-def test_the_demos_report_is_read():
-    after = {task: {"mean": 0.4, "languages": {"en": 0.9, "de": 0.4}} for task in ("retrieval", "zero_shot")}
-    facts = facts_of({task: {"before": {}, "after": scores} for task, scores in after.items()})
-    card = build_card(config(), "demo", **facts)
+REPORT = {
+    "source": "en",
+    "models": [{"name": "before"}, {"name": "after", "digest": "d1"}],
+    "tasks": [
+        {
+            "name": "zero_shot",
+            "metric": "macro-F1",
+            "unit": "%",
+            "higher_is_better": True,
+            "results": {name: {"languages": {"en": 0.9, "de": 0.4}} for name in ("before", "after")},
+        }
+    ],
+}
+
+
+def test_a_report_speaks_for_the_weights_that_it_measured_alone():
+    card = build_card(config(), "demo", **facts_of(REPORT, "d1"))
     values = [(entry.dataset_type, entry.metric_type, entry.metric_value) for entry in card.data.eval_results]
     assert ("zero_shot", "macro-F1", 40.0) in values
     assert ("zero_shot", "transfer_gap", 50.0) in values
-    assert "BSD-3-Clause" in card.text
     assert MARK in card.text
-    assert facts_of({"zero_shot": 1}) == {}
+    for digest in ("d2", ""):
+        with pytest.raises(InputError, match="other weights.*before, after"):
+            facts_of(REPORT, digest)
+    alone = {**REPORT, "models": [{"name": "after", "path": "model"}]}  # of a time when weights were not told apart
+    with pytest.raises(InputError, match="other weights"):
+        facts_of(alone, "d1")
+    with pytest.raises(InputError, match="can't be read"):
+        facts_of({"models": 1}, "d1")
+
+
+def test_a_data_set_of_the_hub_is_named_only_for_data_of_a_known_commit():
+    task = {**REPORT["tasks"][0], "dataset": "facebook/xnli", "split": "test"}
+    for revision, named in ((None, None), ("a" * 40, "facebook/xnli")):
+        report = {**REPORT, "tasks": [{**task, "revision": revision}]}
+        assert facts_of(report, "d1")["results"][0]["dataset"] == named
+
+
+def test_the_files_of_an_earlier_card_go_and_those_of_others_stay(folder):
+    theirs = folder / ".eval_results" / "other--set.yaml"
+    theirs.write_text("- dataset: {id: other/set}\n")
+    moved = [{**RESULTS[0], "dataset": "mteb/sib200"}]
+    assert write_card(folder, config(), "model", **FACTS | {"results": moved})
+    assert sorted(path.name for path in theirs.parent.iterdir()) == ["mteb--sib200.yaml", theirs.name]
+    assert write_card(folder, config(), "model")
+    assert list(theirs.parent.iterdir()) == [theirs]
+
+
+def test_what_a_training_left_is_in_the_card(caplog):
+    recipe = {"losses": ["inter"], "inter_loss": "infonce", "learning_rate": 2e-5, "num_train_epochs": 3.0}
+    recipe["fine_tuning"] = {"task": "pair", "language": "en", "learning_rate": 1e-4, "alignment": True}
+    data = {"bible": {"pairs": 2000}, "mine.tsv": {"pairs": "300 labelled rows"}}
+    text = build_card(config(), "model", training_data=data, recipe=recipe).text
+    assert "- Training: learning rate 2e-05, 3 epochs." in text
+    assert "- Fine-tuned on labelled rows in en: learning rate 0.0001." in text
+    assert "translation pairs kept near each other" in text
+    assert "| bible | 2,000 | public domain" in text and "| mine.tsv | 300 labelled rows | not stated |" in text
+    assert "training pairs are from" not in text  # labelled rows are no pairs
+    assert "licence of mine.tsv left out" in warnings_of(caplog)
