@@ -170,7 +170,7 @@ CARD = """---
 
 # {title}
 
-A {encoder} wrapped by xling-align{purpose}.
+{encoder} wrapped by xling-align{purpose}.
 
 ```python
 {code}
@@ -235,9 +235,9 @@ def card_towers(config: XLingAlignConfig) -> dict[str, str]:
     """What the card says of the encoder, or of the two towers."""
     encoder, target = config.encoder_config.model_type, config.target_encoder_config
     if target is None:
-        return {"encoder": f"{encoder} encoder", "without": "the unknown-language row serves"}
+        return {"encoder": f"An encoder ({encoder})", "without": "the unknown-language row serves"}
     return {
-        "encoder": f"dual encoder ({encoder} for {config.source_language}, {target.model_type} for all others)",
+        "encoder": f"A dual encoder ({encoder} for {config.source_language}, {target.model_type} for all others)",
         "without": f"the {config.default_tower} tower reads every text",
     }
 
@@ -260,7 +260,7 @@ def plain_card(title: str, config: XLingAlignConfig) -> str:
             f"{towers['without']}, and the vectors differ.\n"
         )
     if loader:
-        purpose += f", with a classifier; its labels: {', '.join(map(str, config.id2label.values()))}"
+        purpose += f", with a classifier; its labels: {', '.join(map(str, (config.id2label or {}).values()))}"
     code = (CLASSIFY if loader else ENCODE).format(folder=title, loader=loader, language=language)
     return CARD.format(
         metadata="\n".join(metadata), title=title, encoder=towers["encoder"], purpose=purpose, code=code, told=told
