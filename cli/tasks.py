@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from xling_align.cli.subject import Data, Setting, Subject
 
 if TYPE_CHECKING:
+    from xling_align.eval.data_dir import WordAligned
     from xling_align.eval.tasks.result import TaskResult
 
 
@@ -100,11 +101,15 @@ def load_word_alignment(setting: Setting) -> Data:
 
     if setting.dev:  # one half of the sentences is scored, on the other the layer is chosen
         sets = data_dir.wordalign(setting.data_dir, "dev", limit=setting.limit)
-        halves = [{code: data_dir.WordAligned(*(c[h::2] for c in own)) for code, own in sets.items()} for h in (0, 1)]
-        return Data(*halves)
+        return Data(*({code: halved(own, half) for code, own in sets.items()} for half in (0, 1)))
     return Data(
         data_dir.wordalign(setting.data_dir, "test", limit=setting.limit), data_dir.wordalign(setting.data_dir, "dev")
     )
+
+
+def halved(rows: "WordAligned", half: int) -> "WordAligned":
+    """Every second of the sentences."""
+    return type(rows)(rows.english[half::2], rows.foreign[half::2], rows.links[half::2])
 
 
 def load_mining(setting: Setting) -> Data:

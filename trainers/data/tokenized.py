@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -227,7 +227,7 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list, limit: int) -> li
     Returns:
         N lists.
     """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if not hasattr(backend, "encode_batch_fast"):
         return tokenizer(texts, truncation=True, max_length=limit)["input_ids"]  # pyright: ignore[reportReturnType]
     before, side = (backend.truncation, backend.padding), tokenizer.truncation_side
