@@ -60,12 +60,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def table(result: dict[str, Any], added: list[str]) -> str:
-    """Retrieval of held-out pairs by language, in %."""
+    """Retrieval of held-out pairs by language, in %; every language but the source is named."""
     lines = [f"{'language':>10}{'before':>8}{'after':>8}{'change':>8}"]
     for code, before in result["before"].items():
         after = result["after"][code]
         note = "  added" if code in added else "  lost" if code in result["lost"] else ""
         lines.append(f"{code:>10}{before:8.1f}{after:8.1f}{after - before:+8.1f}{note}")
-    missing = [code for code in added if code not in result["before"]]
-    lines += [f"{code:>10}  not measured: too few --parallel pairs to hold any out" for code in missing]
+    for code in result["unmeasured"]:
+        files = "--parallel" if code in added else "--replay"
+        lines.append(f"{code:>10}  not measured: too few pairs in {files} to hold any out")
     return "\n".join(lines)

@@ -41,7 +41,8 @@ from .self_train import SelfTrainArguments, SelfTraining
 logger = logging.getLogger("xling_align")
 
 MOST_SENTENCES = 200_000  # of a text, that rows and pieces are learned from
-ENOUGH = 5  # times the held-out pairs that a language must have for any to be held out
+ENOUGH = 5  # times as many pairs as are held out a language has
+FEWEST = 20  # pairs that say anything of a language
 
 
 @dataclass
@@ -173,7 +174,9 @@ class Adaptation:
         after = self.measured(model)
         lost = [code for code in self.old if code in before and before[code] - after[code] > self.arguments.tolerance]
         shutil.copytree(model, self.output, dirs_exist_ok=True, ignore=shutil.ignore_patterns("model"))
+        unmeasured = [code for code in self.languages if code not in before]
         result = {"before": before, "after": after, "lost": lost, "tolerance": self.arguments.tolerance}
+        result["unmeasured"] = unmeasured
         result["settings"] = settings
         write_json(report, result)
         shutil.rmtree(self.work)
@@ -310,11 +313,11 @@ def sampled(rows: Iterable[Pair], limit: int | None) -> dict[str, list[Pair]]:
 
 
 def parted(rows: list[Pair], number: int) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to measure on, none where there are too few, and pairs to train on; no sentence is among both.
+    """Pairs to measure on, fewer where there are few, and pairs to train on; no sentence is among both.
 
     Args:
         rows: Pairs of one language.
-        number: How many to measure on.
+        number: How many to measure on at most.
 
     Returns:
         Both lists.
@@ -322,7 +325,7 @@ def parted(rows: list[Pair], number: int) -> tuple[list[Pair], list[Pair]]:
     order = random.Random(0).sample(rows, len(rows))
     held: dict[int, Pair] = {}
     targets: set[str] = set()
-    if len(rows) >= ENOUGH * number:
+    if (number := min(number, len(rows) // ENOUGH)) >= FEWEST:
         for row in order:
             if len(held) < number and row["pair_id"] not in held and row["target"] not in targets:
                 held[row["pair_id"]] = row

@@ -17,6 +17,7 @@ from transformers import AutoModel
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.cli.main import main
 from xling_align.modeling_xling import XLingAlignModel
+from xling_align.trainers.adapt import parted
 
 SETS = {"en": "good morning night day sun moon", "de": "guten morgen nacht tag sonne mond"}
 TEXTS = {code: [" ".join(three) for three in itertools.permutations(text.split(), 3)] for code, text in SETS.items()}
@@ -65,8 +66,20 @@ def test_pairs_align_an_added_language(folder, tmp_path, capsys):
     assert list(report["before"]) == ["de", "nl"] == list(report["after"])
     screen = capsys.readouterr().out
     assert f"{report['after']['nl']:8.1f}" in screen and "added" in screen
+    assert report["unmeasured"] == [code for code in LANGUAGES if code not in ("en", "de")] != []
+    assert all(f"{code}  not measured: too few pairs in --replay" in screen for code in report["unmeasured"])
     assert not (tmp_path / "work").exists()
     assert (folder / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_of_few_pairs_a_fifth_is_held_out_and_of_very_few_none():
+    rows = [{"pair_id": row, "target": str(row)} for row in range(200)]
+    held, rest = parted(rows, 500)
+    assert (
+        len(held) == 40 and len(rest) == 160 and not {row["target"] for row in held} & {row["target"] for row in rest}
+    )
+    assert [len(side) for side in parted(rows, 30)] == [30, 170]
+    assert [len(side) for side in parted(rows[:99], 500)] == [0, 99]
 
 
 def test_plain_text_alone_serves(folder, tmp_path, capsys):
