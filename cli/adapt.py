@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from xling_align.cli.models import load_config, quiet
+    from xling_align.modeling_xling import InputError
     from xling_align.trainers.adapt import AdaptArguments, Adaptation
     from xling_align.trainers.arguments import ModelArguments, XLingAlignTrainingArguments, parse
     from xling_align.trainers.programs import check_writable, log_to_screen
@@ -45,9 +46,11 @@ def run(args: argparse.Namespace) -> None:
     log_to_screen(True)
     given = {name: value for name, value in vars(args).items() if name not in ("flags", "output_dir")}
     flags = ["low_resource", *args.flags, "--output_dir", args.output_dir]
-    rounds, _, training = parse(
-        flags, SelfTrainArguments, ModelArguments, XLingAlignTrainingArguments, program="xling adapt"
-    )
+    kinds = (SelfTrainArguments, ModelArguments, XLingAlignTrainingArguments)
+    rounds, model, training = parse(flags, *kinds, program="xling adapt")
+    recipe = asdict(parse(["low_resource", "--output_dir", args.output_dir], *kinds, program="xling adapt")[1])
+    if changed := [name for name, value in asdict(model).items() if value != recipe[name]]:
+        raise InputError(f"--{changed[0]} is not for xling adapt, which goes on from --model as it is; leave it out")
     load_config(args.model)
     adaptation = Adaptation(AdaptArguments(**given), asdict(rounds), training)
     check_writable(args.output_dir)

@@ -124,6 +124,23 @@ class SelfTrainArguments:
         return {source_language: files.pop(source_language), **files}
 
 
+def check_unused(model: ModelArguments, data: DataArguments) -> None:
+    """Refuse what rounds of mining and training do not read.
+
+    Args:
+        model: Arguments of the model.
+        data: Arguments of the data.
+
+    Raises:
+        InputError: One of them is given.
+    """
+    parts = ((model, ("share_subwords", "freeze_embeddings", "lora_rank")), (data, ("text_file", "monolingual_files")))
+    for part, names in parts:
+        for name in names:
+            if getattr(part, name):
+                raise InputError(f"--{name} is not for rounds of mining, which train the whole model; leave it out")
+
+
 class SelfTraining:
     """The rounds of one run.
 
@@ -134,7 +151,7 @@ class SelfTraining:
         args: Training arguments of one round.
 
     Raises:
-        InputError: A round has no number of steps, or several processes were started.
+        InputError: A round has no number of steps, an argument is not for rounds, or several processes were started.
     """
 
     def __init__(
@@ -144,6 +161,7 @@ class SelfTraining:
         data: DataArguments,
         args: XLingAlignTrainingArguments,
     ):
+        check_unused(model_arguments, data)
         self.arguments, self.model_arguments, self.data, self.args = arguments, model_arguments, data, args
         self.files = arguments.files(data.source_language)
         self.source, *self.targets = self.files

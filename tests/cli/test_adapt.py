@@ -123,6 +123,8 @@ def test_kill_9_and_rerun_give_the_same_weights(folder, tmp_path):
 
 
 BAD = {
+    "adapters": ({}, ["--lora_rank", "8"], ["--lora_rank is not for xling adapt"]),
+    "another wrapping": ({}, ["--pooling", "mean"], ["--pooling is not for xling adapt"]),
     "a language that is there": ({"add_languages": "de"}, (), ["has de already", "en, de, fr"]),
     "no pairs and no text of the source": ({"parallel": None}, (), ["--parallel", "--source_mono"]),
     "nothing to replay": ({"replay": None}, (), ["--replay", "--data_dir"]),

@@ -195,6 +195,7 @@ BAD = {
     "language that the model lacks": ({"mono_languages": "en pl"}, ["'pl'", "en, de, fr"]),
     "nothing above the threshold": ({"first_threshold": "9"}, ["round 1", "9.00", "--first_threshold"]),
     "no steps": ({"max_steps": "0"}, ["--max_steps"]),
+    "adapters": ({"lora_rank": "4"}, ["--lora_rank", "not for rounds of mining"]),
     "share of nothing": ({"mined_share": "0"}, ["--mined_share"]),
     "no gold": ({"gold": "none.tsv"}, ["none.tsv"]),
 }
