@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -124,7 +124,7 @@ def text_encoder(model: str, batch_size: int = 128) -> "TextEncoder":
     return TextEncoder(loaded, tokenizer, pooling, batch_size, normalize=True, bf16=has_fast_bf16())
 
 
-def sentence_pooling(model: str) -> str:
+def sentence_pooling(model: str) -> Literal["cls", "mean"]:
     """How a plain encoder's sentence vectors are made, by its files for sentence-transformers.
 
     Args:
@@ -153,7 +153,7 @@ def sentence_pooling(model: str) -> str:
     named = [named] if isinstance(named, str) else named
     if named not in (["cls"], ["mean"]):
         raise InputError(f"{model!r} pools by {', '.join(named) or 'nothing'}; cls and mean are known here")
-    return named[0]
+    return "cls" if named == ["cls"] else "mean"
 
 
 def json_of(model: str, name: str) -> Any:
