@@ -25,15 +25,16 @@ def pair_evidence(pairs: TokenizedPairs, seed: int = 0) -> np.ndarray:
         seed: Of the random re-pairing.
 
     Returns:
-        Log-odds (pairs,) from -12 to 12 of the words' and the lengths' evidence together; 0 in a language pair of
-        fewer than 100 pairs.
+        Log-odds (pairs,) by the words' and the lengths' evidence together and the share of wrong pairs in the
+        language pair; 0 in one of fewer than 100 pairs.
     """
     generator, evidence = np.random.default_rng(seed), np.zeros(len(pairs))
     for group in np.unique(pairs.groups):
         members = generator.permutation(np.flatnonzero(pairs.groups == group))
         for part in np.array_split(members, -(-len(members) // PART)):
             if len(part) >= FEWEST:
-                evidence[part] = word_evidence(pairs, part, generator) + length_evidence(pairs, part, generator)
+                odds = word_evidence(pairs, part, generator) + length_evidence(pairs, part, generator)
+                evidence[part] = odds + prior_odds(odds)
     return evidence
 
 
@@ -150,6 +151,21 @@ class Combinations:
         """Where each target word's combinations start in that order."""
         rows = np.repeat(self.source.counts, self.target.counts)
         return np.cumsum(rows) - rows
+
+
+def prior_odds(odds: np.ndarray) -> float:
+    """Log-odds of a pair before it is looked at: by the share of right pairs that makes all the evidence likeliest.
+
+    Args:
+        odds: Logarithm of the two densities' ratio of each pair (pairs,).
+
+    Returns:
+        Log-odds; where nothing is wrong they are high, and a pair is kept that little speaks for.
+    """
+    share = 0.5
+    for _ in range(ROUNDS):
+        share = np.clip(np.mean(1 / (1 + np.exp(-odds) * (1 - share) / share)), 0.01, 0.999)
+    return float(np.log(share / (1 - share)))
 
 
 def log_odds(values: np.ndarray, wrong: np.ndarray, rising: bool = False) -> np.ndarray:
