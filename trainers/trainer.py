@@ -22,7 +22,7 @@ from xling_align.modeling_xling import (
 
 from .adapters import ADAPTER_FILE, adapter_weights, merged_weights
 from .adaptive.balance import LossBalance, balance_groups
-from .adaptive.evidence import pair_evidence
+from .adaptive.evidence import KEPT_FROM, pair_evidence
 from .adaptive.policies import Policies
 from .arguments import LEVELS, XLingAlignTrainingArguments, read_weights
 from .callbacks import BetweenSteps, LanguageMeans, LogMeans
@@ -130,7 +130,7 @@ class XLingAlignTrainer(Trainer):
         self.kept_pairs = None
         if not self.args.pair_evidence or not isinstance(pairs, TokenizedPairs):
             return pairs
-        self.kept_pairs = np.flatnonzero(pair_evidence(pairs) >= 0)
+        self.kept_pairs = np.flatnonzero(pair_evidence(pairs) >= KEPT_FROM)
         logger.info("pair evidence: %s of %s pairs are kept", f"{len(self.kept_pairs):,}", f"{len(pairs):,}")
         return pairs.take(self.kept_pairs)
 

@@ -17,8 +17,8 @@ class AdaptiveArguments:
     Attributes:
         pair_weights: How much each pair counts: fixed for all alike; adaptive by its margin among the batch's
             neighbours; scores by the column `score` of the data. See `PairConfidence`.
-        pair_evidence: Leave out, before training, pairs that look more like two texts at random than like
-            translations, by which words go together in the other pairs and by length. See `pair_evidence`.
+        pair_evidence: Leave out, before training, pairs that are translations with odds of less than e to 1, by which
+            words go together in the other pairs and by length. See `pair_evidence`.
         weight_warmup: Share of the training in which all pairs count alike.
         weight_caution: Of adaptive: what is added to the log-odds of a pair being wrong; with 1, a pair that is as
             likely right as wrong has a weight of 0.27.

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..data.tokenized import TokenizedPairs
 
+KEPT_FROM = 1.0  # log-odds: a wrong pair harms more than a right one that is left out would help
 MOST_WORDS = 24  # of a text: its rarest ones, which say most
 PART = 50_000  # pairs of a language pair that are counted together
 FEWEST = 100  # pairs that say nothing about each other
@@ -26,9 +27,9 @@ def pair_evidence(pairs: TokenizedPairs, seed: int = 0) -> np.ndarray:
 
     Returns:
         Log-odds (pairs,) by the words' and the lengths' evidence together and the share of wrong pairs in the
-        language pair; 0 in one of fewer than 100 pairs.
+        language pair; infinite in one of fewer than 100 pairs, which say nothing about each other.
     """
-    generator, evidence = np.random.default_rng(seed), np.zeros(len(pairs))
+    generator, evidence = np.random.default_rng(seed), np.full(len(pairs), np.inf)
     for group in np.unique(pairs.groups):
         members = generator.permutation(np.flatnonzero(pairs.groups == group))
         for part in np.array_split(members, -(-len(members) // PART)):
