@@ -68,7 +68,7 @@ class Subject:
     @cached_property
     def digest(self) -> str:
         """What tells the model from others, whatever it is called."""
-        from xling_align.eval.stored_vectors import model_digest
+        from xling_align.eval.encoding import model_digest
 
         return model_digest(self.encoder.model, self.encoder.tokenizer)
 

@@ -1,6 +1,8 @@
 """From texts to vectors, for any encoder that returns `last_hidden_state`."""
 
+import hashlib
 import inspect
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -13,6 +15,7 @@ from xling_align.modeling_xling import InputError
 from xling_align.modeling_xling.modeling_xling import longest_text
 
 UNLIMITED = 10**6  # tokenizers without a limit of their own report about 1e30
+NOT_THE_MODEL = ("_name_or_path", "transformers_version", "auto_map", "architectures", "dtype")
 BLOCK = 4096  # texts of a stream that are sorted by length together
 
 
@@ -292,3 +295,26 @@ def length_limit(model: Any, tokenizer: Any) -> int:
     limits = (getattr(model.config, "max_position_embeddings", None), longest_text(model, "none"))
     limit = min([tokenizer.model_max_length, *filter(None, limits)])
     return limit if limit < UNLIMITED else 512
+
+
+def model_digest(model: Any, tokenizer: Any) -> str:
+    """Tell models apart by what they compute: weights, config and tokenizer, not by their names.
+
+    Poolers do not count: nothing here reads them, and where a checkpoint has none they are made up anew at each load.
+
+    Args:
+        model: A `transformers` model.
+        tokenizer: Its tokenizer.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    config = {name: value for name, value in model.config.to_dict().items() if name not in NOT_THE_MODEL}
+    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+    digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
+    weights = {name: tensor for name, tensor in model.state_dict().items() if "pooler" not in name.split(".")}
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:32]

@@ -35,10 +35,9 @@ def write_report(
             and `tasks`; where wanted `summary`, `date` and `stage_seconds`. A task has `name`, `title`, `metric`,
             `unit` (`%` for fractions that are shown in percent), `higher_is_better`, `results` by model, and where
             wanted `split`, `seeds`, `note`, `source` (if another than the report's, empty for none) and `tests` by
-            model. A result has `score` (the mean over the languages
-            besides the source) and `languages` (a score by code), and where they are known `source`, `gap`,
-            `worst_five`, `runs`, `oracle`, `details`, `fine_tuning`; a test `difference` and `p`, `low`, `high` and
-            `languages`. Whatever else it holds goes to the JSON alone.
+            model. A result has `score` (the mean over the languages besides the source) and `languages` (a score by
+            code), and where they are known `source`, `gap`, `worst_five`, `runs`, `oracle`, `details`, `fine_tuning`;
+            a test `difference` and `p`, `low`, `high` and `languages`. Whatever else it holds goes to the JSON alone.
         figures: Further plots, such as those of `projections.py`, which need vectors.
         name: Of the three files, without suffix.
 

@@ -4,14 +4,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
 from xling_align.eval.encoding import TextEncoder
-
-NOT_THE_MODEL = ("_name_or_path", "transformers_version", "auto_map", "architectures", "dtype")
 
 
 class StoredVectors:
@@ -54,26 +51,3 @@ class StoredVectors:
         encoder = self.encoder
         options = (encoder.pooling, encoder.normalize, encoder.bf16, encoder.max_length)
         return hashlib.sha256(json.dumps([self.digest, options, language, list(texts)]).encode()).hexdigest()[:32]
-
-
-def model_digest(model: Any, tokenizer: Any) -> str:
-    """Tell models apart by what they compute: weights, config and tokenizer, not by their names.
-
-    Poolers do not count: nothing here reads them, and where a checkpoint has none they are made up anew at each load.
-
-    Args:
-        model: A `transformers` model.
-        tokenizer: Its tokenizer.
-
-    Returns:
-        32 hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    config = {name: value for name, value in model.config.to_dict().items() if name not in NOT_THE_MODEL}
-    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
-    weights = {name: tensor for name, tensor in model.state_dict().items() if "pooler" not in name.split(".")}
-    for name, tensor in sorted(weights.items()):
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().data)
-    return digest.hexdigest()[:32]

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from accelerate import PartialState
 from transformers import PreTrainedTokenizerBase, TrainerCallback, set_seed
 
+from xling_align.eval.encoding import model_digest
 from xling_align.modeling_xling import InputError, XLingAlignModel, limit_tokenizer, load_tokenizer
 
 from .adapters import add_adapters, without_adapters
@@ -34,7 +35,7 @@ from .facts import schedule_of, write_facts
 from .fast_cpu import fast_on_cpu
 from .finetune_arguments import FineTuneArguments, TaskArguments
 from .joint import JointTrainer
-from .programs import check_writable, log_to_screen, weights_digest
+from .programs import check_writable, log_to_screen
 from .seeds import run_seeds, seed_folder, summary
 from .selection import EachEpoch, EpochSelection
 
@@ -220,7 +221,7 @@ class Job:
         settings = {name: value for name, value in asdict(self.task).items() if name != "seeds"}
         set_seed(0)  # for what wrapping adds to a plain encoder
         base = load_base(str(self.task.model), self.task.pooling)
-        weights = weights_digest(base, load_tokenizer(str(self.task.model)))
+        weights = model_digest(base, load_tokenizer(str(self.task.model)))
         return {**settings, "data": hashlib.blake2b(rows.encode(), digest_size=16).hexdigest(), "weights": weights}
 
     def run(self, args: FineTuneArguments, folder: Path) -> list[dict[str, float]]:

@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from xling_align.eval.encoding import BLOCK, TextEncoder
+from xling_align.eval.encoding import BLOCK, TextEncoder, model_digest
 from xling_align.eval.metrics.mining import best_candidates
 from xling_align.eval.metrics.neighbours import Neighbours
 from xling_align.modeling_xling import InputError, XLingAlignConfig
@@ -30,7 +30,6 @@ from .data.mined import MinedPairs
 from .data.pairs import Languages
 from .data.scripts import main_script, script_of
 from .data.sentences import Sentences, document_ids
-from .programs import weights_digest
 
 logger = logging.getLogger("xling_align")
 
@@ -272,7 +271,7 @@ def vectors_manifest(
 ) -> dict[str, Any]:
     """What the vectors depend on."""
     return {
-        "model": weights_digest(encoder.model, encoder.tokenizer),
+        "model": model_digest(encoder.model, encoder.tokenizer),
         "texts": [pool.digest for pool in pools],
         "languages": arguments.languages,
         "encoding": [encoder.pooling, encoder.batch_size, encoder.max_length, encoder.bf16],

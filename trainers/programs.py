@@ -1,6 +1,5 @@
 """What programs share: screen, processes, output folder, files that appear in one step."""
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -8,8 +7,6 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import psutil
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xling_align.modeling_xling import InputError
 
@@ -64,16 +61,6 @@ def check_writable(folder: str, flag: str = "--output_dir") -> None:
             pass
     except OSError as error:
         raise InputError(f"{flag} {folder} can't be written ({error.strerror}); name another folder") from error
-
-
-def weights_digest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash of a model's config, weights and vocabulary: what a run that goes on must find as it was."""
-    digest = hashlib.blake2b(json.dumps(model.config.to_dict(), sort_keys=True, default=str).encode(), digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy())
-    digest.update(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
-    return digest.hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -27,7 +27,7 @@ class AdaptiveArguments:
         rince_q: Of rince: 0 is InfoNCE, 1 the most robust.
         rince_lambda: Of rince: weight of its density term, times the number of keys. Where it is above 1 the loss
             falls by pushing all texts apart, and nothing is learned.
-        rince_warmup: Share of the training in which rince is InfoNCE: from far apart pairs it can't start.
+        rince_warmup: Share of the training in which rince is InfoNCE.
         temperature: fixed at `tau`; learnable from there; cosine from `tau_max` to `tau_min`; macl or dynamic, which
             follow how well the batches are aligned. See `Temperature`.
         tau_min: Least temperature of learnable, cosine and dynamic.

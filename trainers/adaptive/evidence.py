@@ -10,7 +10,7 @@ from ..data.tokenized import TokenizedPairs
 
 KEPT_FROM = 1.0  # log-odds: a wrong pair harms more than a right one that is left out would help
 MOST_WORDS = 24  # of a text: its rarest ones, which say most
-PART = 50_000  # pairs of a language pair that are counted together
+PART = 20_000  # pairs of a language pair that are counted together: their combinations take about a gigabyte
 FEWEST = 100  # pairs that say nothing about each other
 SMOOTHING = 2.0  # pairs' worth of chance in every word's partners
 LIMIT = 6.0  # log-odds that either kind of evidence can give
@@ -83,8 +83,8 @@ class Words:
 
     @classmethod
     def of(cls, pairs: TokenizedPairs, texts: np.ndarray) -> "Words":
-        """The rarest words of each text; one that has none keeps its first special token."""
-        found = [np.unique(text[1:-1]) if len(text := pairs.text(row)) > 2 else text[:1] for row in texts]
+        """The rarest words of each text; one that has none is taken for the word 0."""
+        found = [np.unique(text[1:-1]) if len(text := pairs.text(row)) > 2 else np.zeros(1, int) for row in texts]
         frequency = np.bincount(np.concatenate(found))
         rarest = [words[np.argsort(frequency[words], kind="stable")[:MOST_WORDS]] for words in found]
         return cls(np.concatenate(rarest), np.array([len(words) for words in rarest]), frequency, len(texts))
