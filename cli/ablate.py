@@ -105,12 +105,13 @@ class Study:
             InputError: The recipe trains the same without it.
         """
         from xling_align.modeling_xling import InputError
+        from xling_align.trainers.align import has_lexicon
         from xling_align.trainers.levels import chosen_losses
 
         model, _, args = self.parsed([self.args.recipe], 0, self.root)
         _, _, without = self.parsed([self.args.recipe, "--without", part], 0, self.root)
-        missing = model.fusion_context == "none" if part == "afm" else chosen_losses(args) == chosen_losses(without)
-        if missing:
+        one, other = ((chosen_losses(own), has_lexicon(model, own)) for own in (args, without))
+        if model.fusion_context == "none" if part == "afm" else one == other:
             raise InputError(f"--without {part}: the recipe {self.args.recipe} has no such part; leave it out")
 
     def parsed(self, words: list[str], seed: int, folder: Path) -> tuple:

@@ -31,6 +31,7 @@ from .data.readers import ReadReport, read_data_dir, read_pairs
 from .data.tokenized import TokenizedPairs, tokenize_pairs
 from .facts import corpora_of, recipe_of, write_facts
 from .levels import chosen_losses
+from .lexicon import start_from_translations
 from .lm_head import load_lm_head
 from .programs import check_writable, log_to_screen, tell_processes
 from .subwords import share_subwords
@@ -92,11 +93,7 @@ def load_model(arguments: ModelArguments, languages: list[str], source_language:
         raise InputError("there is no encoder; give --encoder with a folder or a Hub id, such as xlm-roberta-base")
     wrapping = {name: getattr(arguments, name) for name in WRAPPING if getattr(arguments, name) is not None}
     try:
-        ours = isinstance(AutoConfig.from_pretrained(arguments.encoder), XLingAlignConfig)
-    except (OSError, ValueError):
-        ours = False  # from_encoder says what is wrong
-    try:
-        if not ours:
+        if not is_aligned(arguments.encoder):
             wrapping["source_language"] = source_language
             if arguments.target_encoder:
                 check_same_tokenizer(arguments.encoder, arguments.target_encoder)
@@ -120,6 +117,14 @@ def load_model(arguments: ModelArguments, languages: list[str], source_language:
     for code in languages:
         model.config.language_id(code)
     return model
+
+
+def is_aligned(encoder: str) -> bool:
+    """Whether an encoder is a model of ours; also False for one that can't be read."""
+    try:
+        return isinstance(AutoConfig.from_pretrained(encoder), XLingAlignConfig)
+    except (OSError, ValueError):
+        return False  # `from_encoder` says what is wrong
 
 
 def check_same_tokenizer(encoder: str, target_encoder: str) -> None:
@@ -197,6 +202,19 @@ class PairData:
         return self.done[key]
 
 
+def has_lexicon(model_arguments: ModelArguments, args: XLingAlignTrainingArguments) -> bool:
+    """Whether the word embeddings start at their translations, unless that or the word level is taken out."""
+    return model_arguments.lexicon_start and not {"lexicon", "word"} & set(args.without)
+
+
+def start_embeddings(model: XLingAlignModel, pairs: TokenizedPairs, by_lexicon: bool) -> None:
+    """Set the word embeddings by translations if asked for, and those of languages that were never trained before."""
+    if by_lexicon:
+        start_from_translations(model, pairs)
+    if model.config.language_token == "insert" and not model.language.count.any():
+        model.init_language_embeddings(pairs.token_counts(len(model.config.languages), model.config.vocab_size))
+
+
 def build(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrainingArguments) -> XLingAlignTrainer:
     """Model, data and trainer, ready to train.
 
@@ -217,8 +235,9 @@ def build(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
     model = load_model(model_arguments, pairs.languages, pairs.data.source_language)
     tokenizer = load_tokenizer(str(model_arguments.encoder))
     tokenized = pairs.tokenized(tokenizer, model.config, args.max_length)
-    if model.config.language_token == "insert" and not model.language.count.any():  # never trained before
-        model.init_language_embeddings(tokenized.token_counts(len(model.config.languages), model.config.vocab_size))
+    start_embeddings(
+        model, tokenized, has_lexicon(model_arguments, args) and not is_aligned(str(model_arguments.encoder))
+    )
     if len(model.towers) > 1 and (model_arguments.share_subwords or model_arguments.lora_rank):
         raise InputError("--share_subwords and --lora_rank are for one encoder; leave them out for a dual encoder")
     if model_arguments.freeze_embeddings:

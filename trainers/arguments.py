@@ -26,7 +26,7 @@ LEVELS = {
 LOSSES = tuple(loss for losses in LEVELS.values() for loss in losses)
 CHOICES = {
     "losses": LOSSES,
-    "without": (*LOSSES, "sentence", "word", "afm"),
+    "without": (*LOSSES, "sentence", "word", "lexicon", "afm"),
     "inter_loss": ("infonce", "additive_margin", "sigmoid", "multi_positive", "rince"),
     "intra_loss": ("stable", "paper"),
     "language_loss": ("gradient_reversal", "alternating", "confusion"),
@@ -72,6 +72,8 @@ class ModelArguments:
         fusion_residual: See `XLingAlignConfig`.
         pooling: See `XLingAlignConfig`.
         projection_dim: See `XLingAlignConfig`.
+        lexicon_start: Start a plain encoder's word embeddings at those of their translations in the source language,
+            as the pairs show them. An aligned model keeps its own.
         share_subwords: Let pieces that are spelled alike learn together, for text that is too little for each alone.
         freeze_embeddings: Keep the word embeddings as they are.
         lora_rank: Train low-rank adapters of this rank in the encoder's linear layers instead of the encoder;
@@ -87,6 +89,7 @@ class ModelArguments:
     fusion_residual: bool | None = None
     pooling: str | None = None
     projection_dim: int | None = None
+    lexicon_start: bool = False
     share_subwords: bool = False
     freeze_embeddings: bool = False
     lora_rank: int = 0
@@ -163,7 +166,8 @@ class XLingAlignTrainingArguments(AdaptiveArguments, CommonTrainingArguments):
         discriminator_learning_rate: Of the language discriminator; decays as the others.
         balance_learning_rate: Of the learned loss weights.
         losses: Which losses are trained: language, inter, intra, momentum, mlm, tlm, distribution.
-        without: What is taken out of them: a loss, a level (language, sentence, word), or afm.
+        without: What is taken out of them: a loss, a level (language, sentence, word), lexicon (the start of the
+            word embeddings, which goes with the word level as well), or afm.
         inter_loss: infonce, additive_margin, sigmoid, multi_positive or rince.
         margin: Of additive_margin.
         intra_loss: stable, or paper for eq. 8 as printed.

@@ -134,7 +134,10 @@ def check_unused(model: ModelArguments, data: DataArguments) -> None:
     Raises:
         InputError: One of them is given.
     """
-    parts = ((model, ("share_subwords", "freeze_embeddings", "lora_rank")), (data, ("text_file", "monolingual_files")))
+    parts = (
+        (model, ("lexicon_start", "share_subwords", "freeze_embeddings", "lora_rank")),
+        (data, ("text_file", "monolingual_files")),
+    )
     for part, names in parts:
         for name in names:
             if getattr(part, name):

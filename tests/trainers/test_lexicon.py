@@ -1,0 +1,164 @@
+"""Word embeddings that start at those of their translations."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
+from xling_align.modeling_xling import InputError, XLingAlignModel
+from xling_align.trainers import align
+from xling_align.trainers.arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments
+from xling_align.trainers.data.tokenized import TokenizedPairs, join_pairs
+from xling_align.trainers.lexicon import associations, lexicon, occurrences, start_from_translations
+
+ENGLISH, GERMAN, FRENCH = 1, 2, 3  # rows of the languages
+WORDS = np.arange(10, 20)  # of English; German says WORDS + 10, French WORDS + 20
+
+
+def made_up(count: int, language: int, shift: int, first: bool = True, seed: int = 0) -> TokenizedPairs:
+    """Pairs of five words; the other language says each word `shift` ids further on."""
+    generator = np.random.default_rng(seed)
+    sources = [np.array([0, *generator.choice(WORDS, 5, replace=False), 1]) for _ in range(count)]
+    targets = [np.where(text > 1, text + shift, text)[[0, 5, 3, 1, 4, 2, 6]] for text in sources]
+    sides = [sources, targets] if first else [targets, sources]
+    texts = [text for pair in zip(*sides, strict=True) for text in pair]
+    languages = np.tile([ENGLISH, language] if first else [language, ENGLISH], count)
+    return TokenizedPairs(
+        np.concatenate(texts).astype(np.int32), np.cumsum([len(text) for text in texts]), languages, np.arange(count)
+    )
+
+
+@pytest.fixture
+def model(family) -> XLingAlignModel:
+    """A model of each family with as many words as the pairs have."""
+    config = encoder_config(family)
+    config.vocab_size = 50
+    return XLingAlignModel.from_encoder(config, LANGUAGES)
+
+
+def test_association_is_the_dice_coefficient_of_the_pairs_beyond_chance():
+    own = occurrences(made_up(200, GERMAN, 10), np.arange(0, 400, 2), 50)
+    other = occurrences(made_up(200, GERMAN, 10), np.arange(1, 400, 2), 50)
+    counts = [np.asarray(side.sum(0)).ravel() for side in (own, other)]
+    words, partners, found = associations(own, other, *counts)
+    one, two = own.toarray() > 0, other.toarray() > 0
+    assert len(found) >= 10
+    for word, partner, value in zip(words, partners, found, strict=True):
+        shared = (one[:, partner] & two[:, word]).sum()
+        uses = one[:, partner].sum(), two[:, word].sum()
+        assert value == pytest.approx(2 * (shared - uses[0] * uses[1] / 200) / sum(uses), rel=1e-5)
+    best = {word: found[words == word].max() for word in set(words)}
+    assert all(found[(words == word) & (partners == word - 10)] == value for word, value in best.items())
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_each_word_is_translated_whichever_side_the_source_language_is_on(first):
+    weights, certainty = lexicon(made_up(300, GERMAN, 10, first), ENGLISH, 50)
+    np.testing.assert_array_equal(np.flatnonzero(certainty), WORDS + 10)
+    assert (certainty[WORDS + 10] == 1).all()
+    found = weights[WORDS + 10].toarray()
+    np.testing.assert_array_equal(found.argmax(1), WORDS)
+    assert found.max(1).min() > 0.9
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+
+
+def test_pairs_without_the_source_language_say_nothing():
+    pairs = made_up(300, GERMAN, 10)
+    weights, certainty = lexicon(pairs, FRENCH, 50)
+    assert weights.nnz == 0 and not certainty.any()
+
+
+def test_what_the_source_language_says_as_often_stays():
+    _, certainty = lexicon(made_up(300, GERMAN, 0), ENGLISH, 50)
+    assert not certainty.any()
+
+
+def test_rare_words_and_words_at_random_are_not_taken_for_translations():
+    pairs = made_up(300, GERMAN, 10)
+    targets = np.random.default_rng(1).permutation(300)
+    weights, certainty = lexicon(pairs.take(np.arange(300), targets), ENGLISH, 50)
+    assert certainty.max() < 1 and certainty.mean() < 0.1
+    once = made_up(1, GERMAN, 10)
+    assert lexicon(once, ENGLISH, 50)[0].nnz == 0
+
+
+def test_a_word_of_several_languages_goes_where_most_of_its_uses_say():
+    pairs = join_pairs(
+        [made_up(900, GERMAN, 10, seed=1), made_up(100, FRENCH, 11, seed=2)]
+    )  # French shifts by one more
+    weights, _ = lexicon(pairs, ENGLISH, 50)
+    row = weights[[15 + 10]].toarray()[0]
+    assert row[15] == pytest.approx(0.9, abs=0.05) and row[14] == pytest.approx(0.1, abs=0.05)
+
+
+def test_embeddings_move_to_their_translations_and_keep_their_length(model):
+    table = model.get_input_embeddings().weight
+    before = table.detach().clone()
+    moved = start_from_translations(model, made_up(300, model.config.language_id("de"), 10))
+    after = table.detach()
+    assert moved == len(WORDS)
+    kept = np.setdiff1d(np.arange(len(before)), WORDS + 10)
+    torch.testing.assert_close(after[kept], before[kept], rtol=0, atol=0)
+    torch.testing.assert_close(after[WORDS + 10].norm(dim=1), before[WORDS + 10].norm(dim=1))
+    cosines = torch.nn.functional.cosine_similarity(after[WORDS + 10], before[WORDS])
+    assert cosines.min() > 0.9
+
+
+def test_little_association_moves_a_word_part_of_the_way(model, monkeypatch):
+    before = model.get_input_embeddings().weight.detach().clone()
+    pairs = made_up(300, model.config.language_id("de"), 10)
+    monkeypatch.setattr("xling_align.trainers.lexicon.CERTAIN", 2.0)
+    start_from_translations(model, pairs)
+    after = model.get_input_embeddings().weight.detach()
+    share = (after - before).norm(dim=1)[WORDS + 10] / (before[WORDS] - before[WORDS + 10]).norm(dim=1)
+    assert share.min() > 0.15 and share.max() < 0.35  # associations are a half: of 300 pairs every word is in half
+
+
+def test_without_any_translation_one_line_warns(model, caplog):
+    before = model.get_input_embeddings().weight.detach().clone()
+    pairs = made_up(1, model.config.language_id("de"), 10)
+    with caplog.at_level(logging.WARNING):
+        assert start_from_translations(model, pairs) == 0
+    assert "no word goes together with one of 'en'" in caplog.text
+    torch.testing.assert_close(model.get_input_embeddings().weight.detach(), before, rtol=0, atol=0)
+
+
+def test_a_dual_encoder_is_refused_in_one_line(encoder_folders):
+    folder = encoder_folders["bert"]
+    dual = XLingAlignModel.from_encoder(folder, LANGUAGES, target_encoder=folder)
+    with pytest.raises(InputError, match="leave it out for a dual encoder"):
+        start_from_translations(dual, made_up(10, 2, 10))
+
+
+@pytest.mark.parametrize("without, starts", [([], True), (["lexicon"], False), (["word"], False), (["intra"], True)])
+def test_the_start_is_a_part_of_the_word_level(tmp_path, encoder_folders, monkeypatch, without, starts):
+    calls = []
+    monkeypatch.setattr(align, "start_from_translations", lambda *given: calls.append(given))
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"the dog {i}\tder Hund {i}\n" for i in range(20)), encoding="utf-8")
+    pairs = align.PairData(DataArguments(train_file=[str(path)], target_language="de"))
+    args = XLingAlignTrainingArguments(
+        output_dir=str(tmp_path / "out"),
+        losses=["inter", "intra", "mlm"],
+        without=without,
+        per_device_train_batch_size=4,
+    )
+    align.build(ModelArguments(encoder=str(encoder_folders["bert"]), lexicon_start=True), pairs, args)
+    assert bool(calls) == starts
+
+
+def test_an_aligned_model_keeps_its_embeddings(tmp_path, encoder_folders, monkeypatch):
+    calls = []
+    monkeypatch.setattr(align, "start_from_translations", lambda *given: calls.append(given))
+    XLingAlignModel.from_encoder(encoder_folders["bert"], ["de", "en"]).save_pretrained(tmp_path / "aligned")
+    make_tokenizer().save_pretrained(tmp_path / "aligned")
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"the dog {i}\tder Hund {i}\n" for i in range(20)), encoding="utf-8")
+    pairs = align.PairData(DataArguments(train_file=[str(path)], target_language="de"))
+    args = XLingAlignTrainingArguments(
+        output_dir=str(tmp_path / "out"), losses=["inter"], per_device_train_batch_size=4
+    )
+    align.build(ModelArguments(encoder=str(tmp_path / "aligned"), lexicon_start=True), pairs, args)
+    assert not calls
