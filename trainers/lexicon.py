@@ -6,6 +6,7 @@ counted in seconds, for all of them, before the first step.
 """
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ CERTAIN = 0.15  # association from which on a word takes its translations' place
 SHARPNESS = 4  # power of the association, so that the best translation outweighs the many that come along with it
 
 
-def start_from_translations(model: XLingAlignModel, pairs: TokenizedPairs) -> int:
+def start_from_translations(model: XLingAlignModel, pairs: TokenizedPairs, special: Sequence[int] = ()) -> int:
     """Move the word embeddings of all languages but the source language to those of their translations, in place.
 
     The words of each language pair are held against those of the source language: their association is the Dice
@@ -36,6 +37,7 @@ def start_from_translations(model: XLingAlignModel, pairs: TokenizedPairs) -> in
     Args:
         model: With one encoder.
         pairs: Token ids; a text's first and last token are special ones.
+        special: Ids that stay where they are, such as that of unknown words.
 
     Returns:
         How many words were moved; none, with a warning, if no word goes together with one of the source language.
@@ -48,6 +50,7 @@ def start_from_translations(model: XLingAlignModel, pairs: TokenizedPairs) -> in
     table = model.get_input_embeddings().weight
     source = model.config.language_id(model.config.source_language)
     translations, certainty = lexicon(pairs, source, len(table))
+    certainty[list(special)] = 0
     moved = np.flatnonzero(certainty)
     if not len(moved):
         logger.warning("no word goes together with one of %r: all start where they are", model.config.source_language)

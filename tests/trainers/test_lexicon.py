@@ -106,6 +106,13 @@ def test_embeddings_move_to_their_translations_and_keep_their_length(model):
     assert cosines.min() > 0.9
 
 
+def test_special_ids_stay(model):
+    before = model.get_input_embeddings().weight.detach().clone()
+    pairs = made_up(300, model.config.language_id("de"), 10)
+    assert start_from_translations(model, pairs, [22, 23]) == len(WORDS) - 2
+    torch.testing.assert_close(model.get_input_embeddings().weight.detach()[22:24], before[22:24], rtol=0, atol=0)
+
+
 def test_little_association_moves_a_word_part_of_the_way(model, monkeypatch):
     before = model.get_input_embeddings().weight.detach().clone()
     pairs = made_up(300, model.config.language_id("de"), 10)
