@@ -74,6 +74,13 @@ PARTS: dict[str, dict[str, tuple[str, str | None]]] = {
         "level": ("One learned weight per level, eq. 15", "uncertainty"),
     },
 }
+EXTRAS: dict[str, tuple[str, str | None]] = {
+    "lexicon_start": ("Words: embeddings start at those of their translations, as the pairs show them", None),
+    "share_subwords": ("Word pieces that are spelled alike learn together", "fasttext"),
+    "lora_rank": ("Low-rank adapters (rank {}), merged into the encoder", "lora"),
+    "added_languages": ("Languages added to a model that was aligned before: {}", None),
+    "rounds": ("Rounds of training on the pairs that the round before finds in single sentences: {}", None),
+}
 LOSS_OF = {
     "inter_loss": "inter",
     "intra_loss": "intra",
@@ -112,16 +119,21 @@ def training(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
         if argument == "balance" and len(losses) < 2 or argument in LOSS_OF and LOSS_OF[argument] not in losses:
             continue
         yield from (part for value, part in parts.items() if value in given)
-    if recipe.get("share_subwords"):
-        yield "Word pieces that are spelled alike learn together", "fasttext"
-    if recipe.get("lora_rank"):
-        yield f"Low-rank adapters (rank {recipe['lora_rank']}), merged into the encoder", "lora"
+    yield from extras(recipe, without)
     if schedule := told(recipe):
         yield f"Training: {schedule}", None
     if tuned := recipe.get("fine_tuning"):
         yield f"Fine-tuned on labelled rows in {tuned['language']}: {told(tuned)}", None
         if tuned.get("alignment"):
             yield "While fine-tuning, translation pairs kept near each other by symmetric InfoNCE", "cpc"
+
+
+def extras(recipe: Mapping[str, Any], without: set[str]) -> Iterator[tuple[str, str | None]]:
+    """What is on besides the losses: (sentence, paper or None)."""
+    for argument, (sentence, paper) in EXTRAS.items():
+        value = recipe.get(argument)
+        if value and not (argument == "lexicon_start" and without & {"lexicon", "word"}):
+            yield sentence.format(", ".join(value) if isinstance(value, list) else value), paper
 
 
 def told(recipe: Mapping[str, Any]) -> str:

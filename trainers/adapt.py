@@ -30,9 +30,10 @@ from .averaging import train_average
 from .checkpoints import alone, check_settings, settings_text
 from .data.mixture import mixture
 from .data.pairs import Languages, Pair
-from .data.readers import named_language, read_data_dir, read_pairs
+from .data.readers import ReadReport, named_language, read_data_dir, read_pairs
 from .data.sentences import Sentences
 from .data.tokenized import TokenizedPairs, tokenize_pairs
+from .facts import corpora_of, recipe_of, write_facts
 from .languages import add_languages, start_languages
 from .new_tokens import add_embeddings, extended
 from .programs import write_json
@@ -174,6 +175,7 @@ class Adaptation:
         after = self.measured(model)
         lost = [code for code in self.old if code in before and before[code] - after[code] > self.arguments.tolerance]
         shutil.copytree(model, self.output, dirs_exist_ok=True, ignore=shutil.ignore_patterns("model"))
+        self.write_facts()
         unmeasured = [code for code in self.languages if code not in before]
         result = {"before": before, "after": after, "lost": lost, "tolerance": self.arguments.tolerance}
         result["unmeasured"] = unmeasured
@@ -184,14 +186,14 @@ class Adaptation:
 
     def hold_out(self) -> None:
         """Read all pairs; write those to train on, and those to measure on."""
-        given = self.arguments
-        replay = self.stream(given.replay or [], self.old)
+        given, report = self.arguments, ReadReport()
+        replay = self.stream(given.replay or [], self.old, report)
         if given.data_dir:
-            rows = read_data_dir(given.data_dir, None, given.corpora)
+            rows = read_data_dir(given.data_dir, None, given.corpora, report=report)
             replay = chain(replay, (row for row in rows if row["target_language"] in self.old))
         most = given.held_out + given.replay_pairs // max(len(self.old) - 1, 1)
         held: dict[str, list[Pair]] = {}
-        parallel = self.stream(given.parallel or [], given.add_languages)
+        parallel = self.stream(given.parallel or [], given.add_languages, report)
         for name, rows, limit in (("replay", replay, most), ("parallel", parallel, None)):
             kept = []
             for code, drawn in sampled(rows, limit).items():
@@ -201,14 +203,27 @@ class Adaptation:
             (self.work / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
         if not (self.work / "replay.jsonl").stat().st_size:
             raise InputError(f"the replayed pairs are in none of the model's languages, {', '.join(self.old)}")
+        write_json(self.work / "corpora.json", corpora_of(DataArguments(data_dir=given.data_dir), report))
         write_json(self.work / "held.json", {code: rows for code, rows in held.items() if rows})
 
-    def stream(self, files: list[str], languages: list[str]) -> Iterator[Pair]:
+    def write_facts(self) -> None:
+        """Leave beside the model what it was adapted on and how, for its card."""
+        given = self.arguments
+        texts = [*given.mono, *([given.source_mono] if given.source_mono else [])]
+        corpora = {Path(path).name: {"pairs": "single sentences"} for path in texts}
+        corpora |= json.loads((self.work / "corpora.json").read_text(encoding="utf-8"))
+        recipe = recipe_of(ModelArguments(encoder=given.model), self.args)
+        if given.source_mono:
+            recipe["rounds"] = self.rounds["rounds"]
+        write_facts(self.output, given.model, corpora, recipe | {"added_languages": given.add_languages})
+
+    def stream(self, files: list[str], languages: list[str], report: ReadReport) -> Iterator[Pair]:
         """Pairs of files in some languages; where there are several, a file may say its own by its name."""
         codes = [code for code in languages if code != self.source]
         for path in files:
             only = codes[0] if len(codes) == 1 else named_language(path, codes)
-            yield from (row for row in read_pairs(path, self.source, only) if row["target_language"] in codes)
+            rows = read_pairs(path, self.source, only, report=report)
+            yield from (row for row in rows if row["target_language"] in codes)
 
     def begin(self) -> None:
         """Save the model with rows and pieces for the added languages, untrained."""

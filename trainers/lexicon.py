@@ -7,6 +7,7 @@ counted in seconds, for all of them, before the first step.
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,7 +94,7 @@ def lexicon(pairs: TokenizedPairs, source: int, vocab: int) -> tuple[sparse.csr_
             (association**SHARPNESS * counts[1][words], (words, partners)), shape=(vocab, vocab), dtype=np.float32
         )
     totals = np.asarray(weights.sum(1)).ravel()
-    shares = sparse.diags(np.divide(1, totals, out=np.zeros_like(totals), where=totals > 0)) @ weights
+    shares: Any = sparse.diags(np.divide(1, totals, out=np.zeros_like(totals), where=totals > 0)) @ weights
     return shares.tocsr(), np.where(uses[1] > uses[0], np.minimum(best / CERTAIN, 1), 0).astype(np.float32)
 
 
@@ -119,8 +120,8 @@ def associations(
     Returns:
         Word of the other language, word of the source language, association; all (combinations,).
     """
-    size = own.shape[0]
-    together = sparse.csr_matrix((own.shape[1],) * 2, dtype=np.float32)
+    size, vocab = own.get_shape()
+    together: Any = sparse.csr_matrix((vocab, vocab), dtype=np.float32)
     for start in range(0, size, PART):
         together = together + other[start : start + PART].T @ own[start : start + PART]
     words, partners, shared = sparse.find(together)

@@ -47,6 +47,7 @@ from .data.pairs import Languages
 from .data.readers import read_pairs
 from .data.tokenized import TokenizedPairs, tokenize_pairs
 from .distributed import process_count
+from .facts import corpora_of, recipe_of, write_facts
 from .mine import MineArguments
 from .mine_rounds import hidden_pairs, mine_confirmed, quality, read_rows
 from .programs import check_writable, log_to_screen, write_json
@@ -203,8 +204,17 @@ class SelfTraining:
             overlapping = json.loads(report.read_text(encoding="utf-8"))["overlap"]
         model = self.model(number)
         model.save_pretrained(self.args.output_dir, tokenizer=self.tokenizer)
+        self.write_facts(number)
         logger.info("%d rounds; saved to %s", number, self.args.output_dir)
         return model
+
+    def write_facts(self, rounds: int) -> None:
+        """Leave beside the model what it was trained on and how, for its card."""
+        corpora = {Path(path).name: {"pairs": "single sentences"} for path in self.files.values()}
+        if self.seeds and self.seeds.languages:  # they have been read then, and the report is filled
+            corpora |= corpora_of(self.data, self.seeds.report)
+        recipe = recipe_of(self.model_arguments, self.args) | {"rounds": rounds}
+        write_facts(self.args.output_dir, str(self.model_arguments.encoder), corpora, recipe)
 
     def folder(self, number: int) -> Path:
         """Where a round's files are."""

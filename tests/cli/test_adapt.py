@@ -18,6 +18,7 @@ from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.cli.main import main
 from xling_align.modeling_xling import XLingAlignModel
 from xling_align.trainers.adapt import parted
+from xling_align.trainers.facts import read_facts
 
 SETS = {"en": "good morning night day sun moon", "de": "guten morgen nacht tag sonne mond"}
 TEXTS = {code: [" ".join(three) for three in itertools.permutations(text.split(), 3)] for code, text in SETS.items()}
@@ -70,6 +71,12 @@ def test_pairs_align_an_added_language(folder, tmp_path, capsys):
     assert all(f"{code}  not measured: too few pairs in --replay" in screen for code in report["unmeasured"])
     assert not (tmp_path / "work").exists()
     assert (folder / "model" / "model.safetensors").read_bytes() == before
+    facts = read_facts(tmp_path)
+    rows = {"pairs": len(TEXTS["en"])}
+    single = {"pairs": "single sentences"}
+    assert facts["training_data"] == {"nl.txt": single, "replay.jsonl": rows, "parallel.jsonl": rows}
+    assert facts["recipe"]["added_languages"] == ["nl"] and "rounds" not in facts["recipe"]
+    assert str(folder) not in json.dumps(facts)
 
 
 def test_of_few_pairs_a_fifth_is_held_out_and_of_very_few_none():

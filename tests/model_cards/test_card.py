@@ -16,7 +16,7 @@ from transformers import BertConfig
 from tests.hub_server import LoopbackHub
 from xling_align.model_cards.card import MARK, build_card, facts_of, write_card
 from xling_align.model_cards.results import eval_result_files, eval_results, read_results
-from xling_align.model_cards.sources import PAPERS
+from xling_align.model_cards.sources import PAPERS, training
 from xling_align.modeling_xling import InputError, XLingAlignConfig
 
 LANGUAGES = ["en", "de", "no"]  # "no" is false to YAML
@@ -163,6 +163,12 @@ def test_only_papers_whose_parts_were_used_are_cited():
     everything = {"losses": ["inter", "mlm", "momentum"], "inter_loss": "infonce"}
     assert papers(PLAIN, everything | {"without": ["sentence"]}) == {"mlm"}
     assert papers(PLAIN, everything | {"without": ["mlm"], "lora_rank": 8}) == {"cpc", "infoxlm", "lora"}
+    start = "embeddings start at those of their translations"
+    for without, said in ((["mlm"], True), (["lexicon"], False), (["word"], False)):
+        parts = [part for part, _ in training({"lexicon_start": True, "without": without})]
+        assert any(start in part for part in parts) == said
+    parts = [part for part, _ in training({"rounds": 3, "added_languages": ["nl", "sw"]})]
+    assert "nl, sw" in parts[0] and parts[1].endswith("single sentences: 3")
     assert papers(PLAIN | {"target_encoder_config": config().encoder_config}, None) == {"review"}
 
 

@@ -22,6 +22,7 @@ from xling_align.trainers import self_train
 from xling_align.trainers.adaptive import rounds, words
 from xling_align.trainers.data import mixture as mixing
 from xling_align.trainers.data.readers import read_pairs
+from xling_align.trainers.facts import read_facts
 
 SETS = [texts.split() for texts in ("good morning night day sun moon", "guten morgen nacht tag sonne mond")]
 ENGLISH, GERMAN = ([" ".join(words) for words in itertools.permutations(words, 3)] for words in SETS)
@@ -93,6 +94,9 @@ def test_each_round_leaves_its_pairs_and_what_they_are_worth(folder, tmp_path):
     self_train.main(flags(folder, tmp_path))
     one, two = report(tmp_path, 1), report(tmp_path, 2)
     assert (one["threshold"], two["threshold"]) == (1.0, 0.9) and one["overlap"] == 0 < two["overlap"]
+    facts = read_facts(tmp_path)
+    assert facts["training_data"] == {name: {"pairs": "single sentences"} for name in ("en.txt", "de.txt")}
+    assert facts["recipe"]["rounds"] == 2
     kept = pq.read_table(tmp_path / "rounds" / "1" / "de.parquet").to_pylist()
     gold = set(zip(ENGLISH, GERMAN, strict=True))
     right = sum((row["source"], row["target"]) in gold for row in kept)
@@ -114,6 +118,7 @@ def test_each_round_leaves_its_pairs_and_what_they_are_worth(folder, tmp_path):
 def test_known_pairs_of_another_language_join_in(folder, tmp_path):
     known = {"train_file": "fr.tsv", "target_language": "fr", "languages": "fr"}
     self_train.main(flags(folder, tmp_path, rounds="1", **known))
+    assert read_facts(tmp_path)["training_data"]["fr.tsv"] == {"pairs": len(ENGLISH)}
     assert (tmp_path / "model.safetensors").is_file()
 
 
