@@ -1,6 +1,6 @@
 """What cards cite: the papers behind each part of a recipe, and the licences of the corpora in `../shared/data`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 PAPERS = {
@@ -128,11 +128,11 @@ def training(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
             yield "While fine-tuning, translation pairs kept near each other by symmetric InfoNCE", "cpc"
 
 
-def extras(recipe: Mapping[str, Any], without: set[str]) -> Iterator[tuple[str, str | None]]:
+def extras(recipe: Mapping[str, Any], without: Collection[str]) -> Iterator[tuple[str, str | None]]:
     """What is on besides the losses: (sentence, paper or None)."""
     for argument, (sentence, paper) in EXTRAS.items():
         value = recipe.get(argument)
-        if value and not (argument == "lexicon_start" and without & {"lexicon", "word"}):
+        if value and not (argument == "lexicon_start" and {"lexicon", "word"} & set(without)):
             yield sentence.format(", ".join(value) if isinstance(value, list) else value), paper
 
 
