@@ -23,6 +23,7 @@ COMMANDS = {
     "score": "give translation pairs a cosine and a ratio margin by a frozen encoder",
     "info": "describe a model: encoder, languages, sizes, files",
     "explain": "show which words of two sentences a model takes for each other",
+    "classify": "give texts of any language labels by the labels' names alone",
     "search": "find the nearest phrases in other languages",
     "export": "write a plain encoder that loads without trust_remote_code",
     "push": "put a model on the Hub, with a card",

@@ -203,7 +203,7 @@ def read_phrases(path: Path) -> dict[str, list[str]]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise InputError(
-            f"{path} can't be read ({error.strerror}); give --texts a file of language<TAB>text"
+            f"{path} can't be read ({error.strerror}); give a file of language<TAB>text (to search: --texts FILE)"
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}); convert it first") from error

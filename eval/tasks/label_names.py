@@ -31,10 +31,7 @@ def run(
 ) -> TaskResult:
     """Classify texts without a classifier, by cosine to the labels' descriptions.
 
-    A label's vector is the mean of the unit vectors of all its prompts, in whatever languages. Calibration takes from
-    every label its mean similarity to the texts of the test, whose labels are not read: some descriptions lie nearer
-    to everything than others. The form is ours, in the manner of Batch Calibration (Zhou et al., 2024), on cosines
-    instead of log-probabilities; it supposes that labels are about equally frequent, and needs several texts.
+    A label's vector is the mean of the unit vectors of all its prompts, in whatever languages.
 
     Args:
         encode: Called as `encode(texts, language=code)`, returns vectors (N, dim); a `TextEncoder` for one.
@@ -55,8 +52,7 @@ def run(
     labels, vectors = label_vectors(encode, prompts)
     details = {}
     for language, (texts, gold) in tests.items():
-        scores = unit(encode(texts, language=language)) @ vectors.T  # (texts, labels)
-        best = (scores - scores.mean(axis=0) if calibrate else scores).argmax(axis=1)
+        best = similarities(encode, texts, language, vectors, calibrate).argmax(axis=1)
         details[language] = label_scores(np.asarray(gold), np.asarray(labels)[best])
     scores = {language: scores["macro_f1"] for language, scores in details.items()}
     metadata = {
@@ -66,6 +62,29 @@ def run(
         **limit_of(tests),
     }
     return TaskResult("label_names", "macro_f1", scores, details, metadata, source)
+
+
+def similarities(
+    encode: Callable[..., np.ndarray], texts: Sequence[str], language: str, vectors: np.ndarray, calibrate: bool
+) -> np.ndarray:
+    """How near texts are to the labels' descriptions.
+
+    Calibration takes from every label its mean similarity to these texts, whose labels are not read: some descriptions
+    lie nearer to everything than others. The form is ours, in the manner of Batch Calibration (Zhou et al., 2024), on
+    cosines instead of log-probabilities; it supposes that labels are about equally frequent, and needs several texts.
+
+    Args:
+        encode: As `run`.
+        texts: Of one language.
+        language: Its code.
+        vectors: Of the labels, as `label_vectors` gives them (labels, dim).
+        calibrate: Whether scores are calibrated.
+
+    Returns:
+        Cosines, or by how much they are above the label's mean (texts, labels).
+    """
+    scores = unit(encode(texts, language=language)) @ vectors.T
+    return scores - scores.mean(axis=0) if calibrate else scores
 
 
 def plain_prompts(labels: Sequence[str], templates: Sequence[str] = ("{}", "This text is about {}.")) -> Prompts:
