@@ -29,9 +29,9 @@ from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArgument
 from .averaging import train_average
 from .checkpoints import alone, check_settings, settings_text
 from .data.mixture import mixture
-from .data.pairs import Languages, Pair
+from .data.pairs import Languages, Pair, pair_id_of
 from .data.readers import ReadReport, named_language, read_data_dir, read_pairs
-from .data.sentences import Sentences
+from .data.sentences import NO_LANGUAGE, Sentences, copy_without
 from .data.tokenized import TokenizedPairs, tokenize_pairs
 from .facts import corpora_of, recipe_of, write_facts
 from .languages import add_languages, start_languages
@@ -59,7 +59,8 @@ class AdaptArguments:
         replay: Files of pairs of the languages that the model has.
         data_dir: A folder of such pairs, `parallel/<corpus>/<xx>-en.tsv[.gz]`.
         corpora: Which corpora of `data_dir`.
-        replay_share: Share of the training pairs that are of languages that the model has.
+        replay_share: Share of the training pairs that are of languages that the model has. Where pairs are both given
+            and mined, `mined_share` of the rest are mined ones.
         replay_pairs: Most of these that are read, drawn at random.
         new_tokens: Pieces to add to the vocabulary.
         held_out: Pairs of each language that are measured on and not trained on, where there are five times as many.
@@ -277,16 +278,31 @@ class Adaptation:
         return folder
 
     def train_rounds(self, start: Path, folder: Path) -> Path:
-        """Rounds of mining and training; known pairs of all languages join in."""
+        """Rounds of mining and training; known pairs of all languages join in, each kind with its share."""
         given, args = self.arguments, copy.copy(self.args)
         args.output_dir = str(folder)
-        codes, texts = [self.source, *given.add_languages], [str(given.source_mono), *given.mono]
-        names = ("replay", "parallel") if given.parallel else ("replay",)
-        settings = {**self.rounds, "mono": texts, "mono_languages": codes, "mined_share": 1 - given.replay_share}
-        known = DataArguments(train_file=[str(self.work / f"{name}.jsonl") for name in names])
+        shares = {"replay": given.replay_share}
+        if given.parallel:
+            shares["parallel"] = (1 - given.replay_share) * (1 - self.rounds["mined_share"])
+        settings = {"mono": self.texts_to_mine(), "mono_languages": [self.source, *given.add_languages]}
+        known = DataArguments(train_file=[str(self.work / f"{name}.jsonl") for name in shares])
         known.source_language = self.source
-        SelfTraining(SelfTrainArguments(**settings), ModelArguments(encoder=str(start)), known, args).run()
+        rounds, model = SelfTrainArguments(**{**self.rounds, **settings}), ModelArguments(encoder=str(start))
+        SelfTraining(rounds, model, known, args, list(shares.values())).run()
         return folder
+
+    def texts_to_mine(self) -> list[str]:
+        """Copies of the texts, that of the source language first, without the sentences that are measured on."""
+        given = self.arguments
+        held = json.loads((self.work / "held.json").read_text(encoding="utf-8"))
+        ids = {pair_id_of(row[side], NO_LANGUAGE) for row in chain(*held.values()) for side in ("source", "target")}
+        copies = []
+        for code, path in zip([self.source, *given.add_languages], [str(given.source_mono), *given.mono], strict=True):
+            copies.append(self.work / "texts" / code / Path(path).name.removesuffix(".gz"))
+            copies[-1].parent.mkdir(parents=True, exist_ok=True)
+            emptied = copy_without(path, copies[-1], ids)
+            logger.info("%s: %d lines with sentences of held-out pairs are not mined", path, emptied)
+        return list(map(str, copies))
 
 
 def mixed_files(

@@ -18,6 +18,7 @@ import copy
 import json
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -42,7 +43,7 @@ from .arguments import (
 )
 from .averaging import train_average
 from .checkpoints import alone, check_settings, settings_text
-from .data.mixture import at_rows, mixture
+from .data.mixture import at_rows, counts_of, mixture
 from .data.pairs import Languages
 from .data.readers import read_pairs
 from .data.tokenized import TokenizedPairs, tokenize_pairs
@@ -153,6 +154,8 @@ class SelfTraining:
         model_arguments: The model to start from, and how it is wrapped.
         data: Known pairs to train on, if any are named.
         args: Training arguments of one round.
+        shares: Share of the training pairs that comes from each file of known pairs. Unless given, `mined_share` of
+            them are mined, and the known ones are as they are.
 
     Raises:
         InputError: A round has no number of steps, an argument is not for rounds, or several processes were started.
@@ -164,13 +167,18 @@ class SelfTraining:
         model_arguments: ModelArguments,
         data: DataArguments,
         args: XLingAlignTrainingArguments,
+        shares: Sequence[float] | None = None,
     ):
         check_unused(model_arguments, data)
         self.arguments, self.model_arguments, self.data, self.args = arguments, model_arguments, data, args
         self.files = arguments.files(data.source_language)
         self.source, *self.targets = self.files
         self.root = Path(args.output_dir) / "rounds"
-        self.seeds = PairData(data) if data.train_file or data.data_dir else None
+        known = [data] if data.train_file or data.data_dir else []
+        if shares is not None:
+            known = [replace(data, train_file=[path]) for path in data.train_file or []]
+        self.seeds = [PairData(each) for each in known]
+        self.shares = [1 - arguments.mined_share] * len(known) if shares is None else list(shares)
         self.known: dict[str, set] = {}
         self.tokenizer = load_tokenizer(str(model_arguments.encoder))
         if args.max_steps < 1:
@@ -211,8 +219,9 @@ class SelfTraining:
     def write_facts(self, rounds: int) -> None:
         """Leave beside the model what it was trained on and how, for its card."""
         corpora = {Path(path).name: {"pairs": "single sentences"} for path in self.files.values()}
-        if self.seeds and self.seeds.languages:  # they have been read then, and the report is filled
-            corpora |= corpora_of(self.data, self.seeds.report)
+        for seeds in self.seeds:
+            if seeds.languages:  # they have been read then, and the report is filled
+                corpora |= corpora_of(seeds.data, seeds.report)
         recipe = recipe_of(self.model_arguments, self.args) | {"rounds": rounds}
         write_facts(self.args.output_dir, str(self.model_arguments.encoder), corpora, recipe)
 
@@ -316,12 +325,19 @@ class SelfTraining:
         rows = [row for code in self.targets for row in read_rows(self.pairs_file(number, code))]
         mined = tokenize_pairs(rows, self.tokenizer, config, self.args.max_length)
         parts = [at_rows(mined, np.repeat(np.arange(len(rows)), [round(2 * row["weight"]) for row in rows]))]
-        shares = [1.0]
-        if self.seeds:
-            parts.append(self.seeds.tokenized(self.tokenizer, config, self.args.max_length))
-            shares = [self.arguments.mined_share, 1 - self.arguments.mined_share]
-        per_step = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return mixture(parts, shares, self.args.max_steps * per_step, self.args.seed + number)
+        parts += [seeds.tokenized(self.tokenizer, config, self.args.max_length) for seeds in self.seeds]
+        shares = [1 - sum(self.shares), *self.shares]
+        total = self.args.max_steps * self.args.train_batch_size * self.args.gradient_accumulation_steps
+        names = ["mined", *(f"of {known_files(seeds.data)}" for seeds in self.seeds)]
+        told = (f"{count:,} {name}" for count, name in zip(counts_of(shares, total), names, strict=True))
+        logger.info("training pairs: %s", ", ".join(told))
+        return mixture(parts, shares, total, self.args.seed + number)
+
+
+def known_files(data: DataArguments) -> str:
+    """The files of known pairs, without their folders."""
+    paths = [*(data.train_file or []), *([data.data_dir] if data.data_dir else [])]
+    return " and ".join(Path(path).name for path in paths)
 
 
 def described(figures: dict[str, Any]) -> str:

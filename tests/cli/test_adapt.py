@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,6 +19,7 @@ from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.cli.main import main
 from xling_align.modeling_xling import XLingAlignModel
 from xling_align.trainers.adapt import parted
+from xling_align.trainers.data.readers import read_pairs
 from xling_align.trainers.facts import read_facts
 
 SETS = {"en": "good morning night day sun moon", "de": "guten morgen nacht tag sonne mond"}
@@ -96,6 +98,22 @@ def test_plain_text_alone_serves(folder, tmp_path, capsys):
     assert {path.name for path in tmp_path.iterdir()} >= {"adapt.json", "model.safetensors", "tokenizer.json"}
     rounds = [path.name for path in sorted((tmp_path / "rounds" / "1").iterdir())]
     assert rounds == ["nl.json", "nl.parquet", "nl.rejected.parquet", "round.json"]
+
+
+def test_held_out_sentences_are_not_mined_and_shares_are_kept(folder, tmp_path, caplog):
+    both = {"parallel": "parallel.jsonl", "source_mono": "en.txt"}
+    flags = ["--tolerance", "100", "--first_threshold", "0.5", "--replay_share", "0.75", "--rejected", "100000"]
+    with caplog.at_level("INFO", logger="xling_align"):
+        main(words(folder, tmp_path, *flags, **both))
+    held, _ = parted(list(read_pairs(folder / "parallel.jsonl")), 20)
+    mined = tmp_path / "rounds" / "1"
+    rows = [row for name in ("nl", "nl.rejected") for row in pq.read_table(mined / f"{name}.parquet").to_pylist()]
+    assert len(held) == 20 and len(rows) > 50
+    for side in ("source", "target"):
+        assert not {row[side] for row in rows} & {row[side] for row in held}
+    first = rows[0]
+    assert TEXTS["en"][first["source_line"] - 1] == first["source"]  # line numbers are those of the given file
+    assert "training pairs: 8 mined, 48 of replay.jsonl, 8 of parallel.jsonl" in caplog.text
 
 
 def test_a_language_that_lost_too_much_is_told_by_the_exit_code(folder, tmp_path, capsys):

@@ -26,6 +26,15 @@ def drawn_rows(count: int, number: int, generator: np.random.Generator) -> np.nd
     return np.concatenate(passes)[:number]
 
 
+def counts_of(shares: Sequence[float], number: int) -> np.ndarray:
+    """Whole numbers that add up to `number`, by shares that add up to 1.
+
+    >>> counts_of([0.5, 0.25, 0.25], 10).tolist()
+    [5, 3, 2]
+    """
+    return np.diff(np.round(np.cumsum(shares) * number).astype(int), prepend=0)
+
+
 def mixture(parts: Sequence[TokenizedPairs], shares: Sequence[float], number: int, seed: int) -> TokenizedPairs:
     """Draw a training set.
 
@@ -39,6 +48,5 @@ def mixture(parts: Sequence[TokenizedPairs], shares: Sequence[float], number: in
         The pairs, part by part.
     """
     generator = np.random.default_rng(seed)
-    counts = np.diff(np.round(np.cumsum(shares) * number).astype(int), prepend=0)
-    drawn = zip(parts, counts, strict=True)
+    drawn = zip(parts, counts_of(shares, number), strict=True)
     return join_pairs([at_rows(part, drawn_rows(len(part), count, generator)) for part, count in drawn if count])

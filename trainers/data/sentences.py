@@ -7,7 +7,7 @@ neighbours and hide how near a translation is.
 import hashlib
 import mmap
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +112,27 @@ class Sentences:
             f"{self.path}: {len(self):,} sentences, {facts['duplicates']:,} duplicates dropped, "
             f"{facts['left_out']:,} left out{reasons}"
         )
+
+
+def copy_without(path: str | Path, copy: Path, ids: Set[int]) -> int:
+    """Copy a text file without some of its sentences; their lines are empty, so that line numbers stay.
+
+    Args:
+        path: UTF-8 text, a sentence a line, also with `.gz`.
+        copy: Where the copy goes, as plain text.
+        ids: Hashes of the sentences to leave out, folded, as in `Sentences.ids`.
+
+    Returns:
+        How many lines were emptied.
+    """
+    emptied = 0
+    with copy.open("w", encoding="utf-8", newline="\n") as stream:
+        for _, line in text_lines(Path(path)):
+            text = "" if isinstance(line, LeftOut) else line
+            if pair_id_of(text, NO_LANGUAGE) in ids:
+                text, emptied = "", emptied + 1
+            stream.write(f"{text}\n")
+    return emptied
 
 
 def document_ids(path: str | Path, sentences: Sentences) -> tuple[np.ndarray, np.ndarray]:
