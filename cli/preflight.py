@@ -87,10 +87,11 @@ def samples_of(args: argparse.Namespace, codes: list[str]) -> "dict[str, Sample]
         Samples by language.
 
     Raises:
-        InputError: There is no text, or a language has none.
+        InputError: There is no text, a language has none, or two languages' texts are swapped.
     """
     from xling_align.eval.preflight import Sample
     from xling_align.modeling_xling import InputError
+    from xling_align.trainers.data.scripts import check_not_swapped
 
     if not args.texts and not args.data_dir:
         raise InputError("there are no sentences; give --texts xx.txt ... or --data_dir FOLDER")
@@ -113,6 +114,11 @@ def samples_of(args: argparse.Namespace, codes: list[str]) -> "dict[str, Sample]
     for code in codes:
         if code not in found:
             raise InputError(f"there are no sentences in {code!r}; give --texts {code}.txt")
+        if args.source_language in found:
+            both = args.source_language, code
+            texts = found[args.source_language].texts, found[code].texts
+            names = f"the text in {args.source_language!r}", f"the text in {code!r}"
+            check_not_swapped(both, texts, names, "swap the names of the files")
     return {code: found[code] for code in (*codes, args.source_language) if code in found}
 
 
@@ -124,10 +130,11 @@ def is_plain(path: Path) -> bool:
 def pair_rows(args: argparse.Namespace, codes: list[str]) -> Iterator[Any]:
     """All pairs with the source language that the flags name."""
     from xling_align.trainers.data.readers import named_language, read_data_dir, read_pairs
+    from xling_align.trainers.data.scripts import not_swapped
 
     for path in args.texts:
         if not is_plain(path):
-            yield from read_pairs(path, args.source_language, named_language(path, codes) or codes)
+            yield from not_swapped(read_pairs(path, args.source_language, named_language(path, codes) or codes), path)
     if args.data_dir:
         yield from read_data_dir(args.data_dir, codes, args.corpora)
 

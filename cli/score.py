@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> None:
     from xling_align.modeling_xling import InputError
     from xling_align.trainers.arguments import check_at_least, check_choice
     from xling_align.trainers.data.readers import ReadReport, read_pairs
+    from xling_align.trainers.data.scripts import not_swapped
     from xling_align.trainers.programs import log_to_screen
     from xling_align.trainers.score import OUTPUTS, SCORES, scored, write_scored
 
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
     columns = dict(column.partition("=")[::2] for column in args.columns)
     hub = {name: getattr(args, name) for name in ("config", "split", "revision")}
     pairs = read_pairs(args.file, args.source_language, args.target_language, columns, report, **hub)
+    pairs = not_swapped(pairs, args.file)
     blocks = scored(pairs, text_encoder(args.model, args.batch_size), args.score, args.block, args.k)
     cosines, margins = write_scored(blocks, output).T
     print(f"{report}; scored to {output}")

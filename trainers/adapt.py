@@ -31,6 +31,7 @@ from .checkpoints import alone, check_settings, settings_text
 from .data.mixture import mixture
 from .data.pairs import Languages, Pair, pair_id_of
 from .data.readers import ReadReport, named_language, read_data_dir, read_pairs
+from .data.scripts import check_not_swapped, first_texts, not_swapped
 from .data.sentences import NO_LANGUAGE, Sentences, copy_without
 from .data.tokenized import TokenizedPairs, tokenize_pairs
 from .facts import corpora_of, recipe_of, write_facts
@@ -116,7 +117,8 @@ class Adaptation:
         args: Training arguments; of one round, where pairs are mined.
 
     Raises:
-        InputError: The model is none of ours or has one of the languages, or there is no number of steps.
+        InputError: The model is none of ours or has one of the languages, there is no number of steps, or the texts
+            are swapped.
     """
 
     def __init__(self, arguments: AdaptArguments, rounds: dict[str, Any], args: XLingAlignTrainingArguments):
@@ -137,6 +139,10 @@ class Adaptation:
             raise InputError("say how long to train: --max_steps, such as 300 (of each round, where pairs are mined)")
         if self.output.exists() and Path(arguments.model).exists() and self.output.samefile(arguments.model):
             raise InputError(f"--output_dir {self.output} is the model itself; name another folder")
+        for code, path in zip(arguments.add_languages, arguments.mono, strict=True):
+            if given := arguments.source_mono:
+                texts = first_texts(given), first_texts(path)
+                check_not_swapped((self.source, code), texts, (given, path), "swap --source_mono and --mono")
 
     @property
     def languages(self) -> list[str]:
@@ -223,7 +229,7 @@ class Adaptation:
         codes = [code for code in languages if code != self.source]
         for path in files:
             only = codes[0] if len(codes) == 1 else named_language(path, codes)
-            rows = read_pairs(path, self.source, only, report=report)
+            rows = not_swapped(read_pairs(path, self.source, only, report=report), path)
             yield from (row for row in rows if row["target_language"] in codes)
 
     def begin(self) -> None:

@@ -10,7 +10,6 @@ import logging
 import shutil
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from .adaptive.neighbours import SEARCHES, load_faiss, nearest_neighbours
 from .arguments import check_at_least, check_choice
 from .data.mined import MinedPairs
 from .data.pairs import Languages
-from .data.scripts import main_script, script_of
+from .data.scripts import check_not_swapped
 from .data.sentences import Sentences, document_ids
 
 logger = logging.getLogger("xling_align")
@@ -210,32 +209,9 @@ def read_pools(arguments: MineArguments, work: Path) -> tuple[Sentences, Sentenc
             f"{common} of {smaller} sentences are in both {arguments.source} and {arguments.target}; "
             "give a file for each language"
         )
-    if swapped(arguments, pools):
-        raise InputError(
-            f"{arguments.source} looks like {arguments.target_language!r} and {arguments.target} like "
-            f"{arguments.source_language!r}; swap --source_language and --target_language"
-        )
+    texts, names = (pools[0].after(0), pools[1].after(0)), (arguments.source, arguments.target)
+    check_not_swapped(arguments.languages, texts, names, "swap --source_language and --target_language")
     return pools
-
-
-def swapped(arguments: MineArguments, pools: tuple[Sentences, Sentences]) -> bool:
-    """Whether the two languages are swapped, as far as scripts and file names tell.
-
-    Nothing in the model tells: its language states follow the language that is claimed.
-
-    Args:
-        arguments: The languages that are claimed.
-        pools: The sentences.
-
-    Returns:
-        Whether both files are in the other's script and not in their own, or bear the other's code and not their own.
-    """
-    claimed = tuple(script_of(code) for code in arguments.languages)
-    found = tuple(main_script(islice(pool.after(0), 1000)) for pool in pools)
-    parts = [set(Path(pool.path).name.lower().replace("-", ".").replace("_", ".").split(".")) for pool in pools]
-    own, other = arguments.languages, arguments.languages[::-1]
-    named = [there in part and here not in part for part, here, there in zip(parts, own, other, strict=True)]
-    return claimed[0] != claimed[1] and found == claimed[::-1] or found[0] == found[1] and all(named)
 
 
 def read_documents(arguments: MineArguments, pools: tuple[Sentences, Sentences]) -> tuple[Members, Members] | None:

@@ -40,6 +40,8 @@ def folder(tmp_path_factory) -> Path:
     (root / "en.txt").write_text("\n".join(TEXTS["en"]) + "\n")
     (root / "nl.txt").write_text("\n".join(TEXTS["de"][::-1]) + "\n")
     (root / "empty.txt").write_text("")
+    (root / "cyrillic.txt").write_text("доброе утро\nсолнце и луна\n", encoding="utf-8")
+    (root / "swapped.tsv").write_text("доброе утро\tgood morning\nсолнце\tsun\n", encoding="utf-8")
     rows = list(zip(TEXTS["en"], TEXTS["de"], strict=True))
     for name, code in (("replay", "de"), ("parallel", "nl"), ("other", "pl")):
         lines = [
@@ -157,6 +159,17 @@ BAD = {
     "a file too few": ({"add_languages": "nl sv"}, (), ["2 languages", "1 files"]),
     "no such text": ({"mono": "none.txt"}, (), ["none.txt", "no file"]),
     "empty text": ({"mono": "empty.txt"}, (), ["empty.txt", "no sentence"]),
+    "texts swapped by name": ({"mono": "en.txt", "source_mono": "nl.txt"}, (), ["nl.txt looks like 'nl'", "swap"]),
+    "texts swapped by script": (
+        {"add_languages": "ru", "mono": "en.txt", "source_mono": "cyrillic.txt"},
+        (),
+        ["cyrillic.txt looks like 'ru'", "en.txt like 'en'", "swap --source_mono and --mono"],
+    ),
+    "pairs swapped by script": (
+        {"add_languages": "ru", "mono": "cyrillic.txt", "parallel": "swapped.tsv"},
+        (),
+        ["source side", "swapped.tsv looks like 'ru'", "its target side like 'en'", "swap"],
+    ),
     "a plain encoder": ({"model": "encoder"}, (), ["plain encoder", "xling align"]),
     "no such model": ({"model": "none"}, (), ["none", "config.json"]),
     "no code": ({"add_languages": "Dutch!"}, (), ["Dutch!", "ISO 639"]),

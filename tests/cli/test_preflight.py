@@ -35,6 +35,12 @@ def folder(tmp_path_factory, encoder_folders):
     (root / "en.txt").write_text("\n".join(english for english, _ in PAIRS) + "\n")
     (root / "empty.txt").write_text("")
     (root / "de.txt").write_text("guten tag\n" * 50)
+    russian = [f"утро {number}" for number in range(30)]
+    (root / "swapped").mkdir()
+    (root / "swapped" / "en.txt").write_text("\n".join(russian), encoding="utf-8")
+    (root / "swapped" / "ru.txt").write_text("\n".join(english for english, _ in PAIRS), encoding="utf-8")
+    rows = [f"{text}\t{english}" for text, (english, _) in zip(russian, PAIRS, strict=False)]
+    (root / "ru.tsv").write_text("\n".join(rows), encoding="utf-8")
     return root
 
 
@@ -74,6 +80,11 @@ BAD = {
     "empty text": ("--languages de --texts {empty.txt}", ["empty.txt"]),
     "no such text": ("--languages pl --texts {pl.txt}", ["pl.txt", "no file"]),
     "one sentence many times": ("--languages de --texts {de.txt}", ["de: 1 sentences"]),
+    "sides swapped": ("--languages ru --texts {ru.tsv}", ["source side", "ru.tsv looks like 'ru'", "swap"]),
+    "texts swapped": (
+        "--languages ru --texts {swapped/ru.txt} {swapped/en.txt}",
+        ["the text in 'en' looks like 'ru'", "swap the names"],
+    ),
     "unknown source language": (
         "--languages de --texts {de.tsv} --source_language pl",
         ["'pl'", "en, de, fr"],

@@ -53,6 +53,7 @@ def folder(tmp_path_factory) -> Path:
         "copy": "\n".join(line.upper() + "!" for line in ENGLISH[:100]),
         "few": "\n".join(GERMAN[:20]),
         "russian": "\n".join(["хорошее утро", "добрая ночь"]),
+        "russian-english": "хорошее утро\tgood morning\nдобрая ночь\tgood night",
         "documents": "\n".join(str(row // 12) for row in range(len(ENGLISH))),
         "reversed": "\n".join(str(9 - row // 12) for row in range(len(GERMAN))),
         "others": "\n".join("x" for _ in GERMAN),
@@ -264,6 +265,15 @@ def test_languages_swapped_by_script(folder, tmp_path, capsys):
     encoder = {"model": "encoder", "source": "russian.txt", "target": "few.txt"}
     refused(command(folder, tmp_path, **encoder, source_language="de", target_language="ru"), ["looks like"], capsys)
     assert main(command(folder, tmp_path, **encoder, source_language="ru", target_language="de")) == 0
+
+
+def test_sides_of_scored_pairs_swapped_by_script(folder, tmp_path, capsys):
+    output = tmp_path / "out.jsonl"
+    words = ["score", str(folder / "russian-english.txt"), "--model", str(folder / "encoder"), "--output", str(output)]
+    swapped = [*words, "--source_language", "en", "--target_language", "ru"]
+    refused(swapped, ["source side", "looks like 'ru'", "like 'en'", "swap"], capsys)
+    assert not list(tmp_path.iterdir())
+    assert main([*words, "--source_language", "ru", "--target_language", "en"]) == 0 and output.is_file()
 
 
 def test_without_faiss_one_line_says_what_to_install(folder, tmp_path, capsys, monkeypatch):

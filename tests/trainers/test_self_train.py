@@ -21,6 +21,7 @@ from xling_align.modeling_xling import XLingAlignModel
 from xling_align.trainers import self_train
 from xling_align.trainers.adaptive import rounds, words
 from xling_align.trainers.data import mixture as mixing
+from xling_align.trainers.data import scripts
 from xling_align.trainers.data.readers import read_pairs
 from xling_align.trainers.facts import read_facts
 
@@ -81,7 +82,7 @@ def flags(folder: Path, out: Path, **changes: str) -> list[str]:
 def test_examples_in_docstrings_hold():
     import doctest
 
-    for module in (rounds, mixing, words):
+    for module in (rounds, mixing, words, scripts):
         outcome = doctest.testmod(module)
         assert outcome.attempted and not outcome.failed
 

@@ -2,7 +2,14 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+
+from xling_align.modeling_xling import InputError
+
+from .formats import text_lines
+from .pairs import LeftOut, Pair
 
 # What languages are written in, where it is not Latin; `unicodedata.name` begins with these words.
 SCRIPTS = {
@@ -33,6 +40,7 @@ SCRIPTS = {
 }
 SCRIPT_OF = {code: script for script, codes in SCRIPTS.items() for code in codes.split()}
 LETTERS = 200  # of each text that are looked at
+TEXTS = 1000  # of each side that are looked at
 
 
 def script_of(language: str) -> str:
@@ -56,3 +64,74 @@ def main_script(texts: Iterable[str]) -> str:
         word = unicodedata.name(letter, "?").split()[0]
         scripts["CJK" if word in ("HIRAGANA", "KATAKANA") else word] += count
     return max(scripts, key=scripts.__getitem__, default="")
+
+
+def first_texts(path: str | Path) -> list[str]:
+    """The first lines of a text file, as many as are looked at."""
+    lines = (line for _, line in text_lines(Path(path)) if not isinstance(line, LeftOut))
+    return list(islice(lines, TEXTS))
+
+
+def swapped(languages: tuple[str, str], texts: tuple[Iterable[str], Iterable[str]], names: tuple[str, str]) -> bool:
+    """Whether two languages are swapped, as far as scripts and file names tell.
+
+    Nothing in the model tells: its language states follow the language that is claimed.
+
+    Args:
+        languages: The codes that are claimed.
+        texts: Of both sides.
+        names: Of both sides' files.
+
+    Returns:
+        Whether both sides are in the other's script and not in their own, or bear the other's code and not their own.
+
+    Example:
+        >>> swapped(("en", "ru"), (["\u0445\u043e\u0440\u043e\u0448\u043e"], ["good"]), ("a.txt", "b.txt"))
+        True
+        >>> swapped(("en", "de"), (["gut"], ["good"]), ("de.txt", "en.txt"))
+        True
+    """
+    claimed = tuple(script_of(code) for code in languages)
+    found = tuple(main_script(islice(side, TEXTS)) for side in texts)
+    parts = [set(Path(name).name.lower().replace("-", ".").replace("_", ".").split(".")) for name in names]
+    both = zip(parts, languages, languages[::-1], strict=True)
+    named = [other in part and own not in part for part, own, other in both]
+    return claimed[0] != claimed[1] and found == claimed[::-1] or found[0] == found[1] and all(named)
+
+
+def check_not_swapped(
+    languages: tuple[str, str], texts: tuple[Iterable[str], Iterable[str]], names: tuple[str, str], advice: str
+) -> None:
+    """Refuse two sides of which each looks like the other's language.
+
+    Args:
+        languages: The codes that are claimed.
+        texts: Of both sides.
+        names: What the sides are called, such as their files.
+        advice: What to do about it.
+
+    Raises:
+        InputError: They do.
+    """
+    if swapped(languages, texts, names):
+        raise InputError(f"{names[0]} looks like {languages[1]!r} and {names[1]} like {languages[0]!r}; {advice}")
+
+
+def not_swapped(pairs: Iterable[Pair], file: str | Path) -> Iterator[Pair]:
+    """Pairs as they come, unless the first of them say that the sides of two languages are swapped.
+
+    Args:
+        pairs: Of any languages.
+        file: Where they come from.
+
+    Returns:
+        The pairs.
+    """
+    rows = iter(pairs)
+    first = list(islice(rows, TEXTS))
+    names = f"the source side of {file}", "its target side"
+    for languages in dict.fromkeys((row["source_language"], row["target_language"]) for row in first):
+        own = [row for row in first if (row["source_language"], row["target_language"]) == languages]
+        sides = [row["source"] for row in own], [row["target"] for row in own]
+        check_not_swapped(languages, sides, names, "swap the languages or the columns")
+    return chain(first, rows)
