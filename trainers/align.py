@@ -249,7 +249,8 @@ def build(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
     whole = with_lm_head(model, model_arguments, args)
     files, monolingual = pairs.data.monolingual_files, None
     if files:
-        monolingual = read_monolingual(files, tokenizer, model.config, args.max_length)
+        known = pair_stream(pairs.data, ReadReport())
+        monolingual = read_monolingual(files, tokenizer, model.config, args.max_length, known)
     try:
         return XLingAlignTrainer(whole, args, tokenized, processing_class=tokenizer, monolingual=monolingual)
     except ValueError as error:  # also of Trainer, about arguments that ask for what is not there

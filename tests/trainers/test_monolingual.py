@@ -4,13 +4,14 @@ import gzip
 
 import numpy as np
 import pytest
+from transformers import AutoModel
 
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from tests.trainers.test_trainer import PAIRS, arguments, fresh_model
 from xling_align.modeling_xling import InputError, XLingAlignModel
 from xling_align.trainers import XLingAlignTrainer
-from xling_align.trainers.align import PairData
-from xling_align.trainers.arguments import DataArguments
+from xling_align.trainers.align import PairData, build
+from xling_align.trainers.arguments import DataArguments, ModelArguments
 from xling_align.trainers.data.monolingual import MonolingualTexts, read_monolingual
 from xling_align.trainers.data.pairs import pair_id_of
 
@@ -37,6 +38,25 @@ def test_a_folder_gives_its_texts_with_languages_and_meanings(folder, config):
     assert texts.languages.tolist() == [config.language_id(code) for code in ("de", "de", "en")]
     assert texts.texts.text(1).tolist() == make_tokenizer()("sonne")["input_ids"]
     assert texts.ids[2] == pair_id_of("red", "en")  # that of a pair whose source is the same sentence
+
+
+def test_a_sentence_is_no_negative_of_its_own_translation(folder, tmp_path):
+    (tmp_path / "pairs.tsv").write_text("Good morning!\tGuten Morgen.\nmoon\tmond\nnight\tnacht\nday\ttag\n")
+    AutoModel.from_config(encoder_config("bert")).save_pretrained(tmp_path / "encoder")
+    make_tokenizer().save_pretrained(tmp_path / "encoder")
+    args = arguments(
+        tmp_path / "out", losses=["inter", "momentum"], queue_size=8, max_steps=1, per_device_train_batch_size=2
+    )
+    data = DataArguments([str(tmp_path / "pairs.tsv")], target_language="de", monolingual_files=[str(folder)])
+    trainer = build(ModelArguments(encoder=str(tmp_path / "encoder")), PairData(data), args)
+    expected = [pair_id_of("good morning", "en"), pair_id_of("sonne", "de"), pair_id_of("red", "en")]
+    assert trainer.monolingual.ids.tolist() == expected
+
+
+def test_a_meaning_that_the_data_names_counts_on_both_sides(folder, config):
+    pair = {"source": "red", "target": "sonne", "source_language": "en", "target_language": "de", "pair_id": 7}
+    texts = read_monolingual([str(folder)], make_tokenizer(), config, 16, [{**pair, "score": None}])
+    assert texts.ids.tolist() == [pair_id_of("guten morgen", "de"), 7, 7]
 
 
 def test_a_language_without_pairs_is_one_of_the_models(folder, tmp_path):

@@ -2,9 +2,10 @@
 
 import logging
 from array import array
-from collections.abc import Iterable, Iterator, MutableSequence
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -26,7 +27,7 @@ class MonolingualTexts:
     Args:
         texts: Their token ids.
         languages: Language row of each (texts,).
-        ids: Meaning of each (texts,): that of a pair whose source is the same sentence.
+        ids: Meaning of each (texts,): that of a pair one of whose sides is the same sentence.
     """
 
     def __init__(self, texts: TokenizedTexts, languages: np.ndarray, ids: np.ndarray):
@@ -121,8 +122,31 @@ def sentences(
         logger.info("%s: %s single sentences, %s lines left out", path, f"{len(ids) - before:,}", f"{left_out:,}")
 
 
+def known_meanings(ids: np.ndarray, pairs: Iterable[Mapping[str, Any]]) -> np.ndarray:
+    """Meanings of single sentences, by the pairs that they occur in; only those sentences' ids are held.
+
+    Args:
+        ids: Hashes of the sentences (texts,).
+        pairs: Known pairs.
+
+    Returns:
+        The `pair_id` of the first pair that has a sentence on either side, its own hash where none has (texts,).
+    """
+    there, meanings = set(ids.tolist()), {}
+    for pair in pairs:
+        for text, code in ((pair["source"], pair["source_language"]), (pair["target"], pair["target_language"])):
+            own = pair_id_of(text, code)
+            if own in there:
+                meanings.setdefault(own, pair["pair_id"])
+    return np.array([meanings.get(own, own) for own in ids.tolist()], np.int64)
+
+
 def read_monolingual(
-    paths: Iterable[str], tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig, max_length: int
+    paths: Iterable[str],
+    tokenizer: PreTrainedTokenizerBase,
+    config: XLingAlignConfig,
+    max_length: int,
+    pairs: Iterable[Mapping[str, Any]] = (),
 ) -> MonolingualTexts:
     """Read and tokenise single sentences.
 
@@ -131,6 +155,7 @@ def read_monolingual(
         tokenizer: The model's.
         config: The model's.
         max_length: Longest text in tokens; longer ones are cut.
+        pairs: What is trained on; a sentence that is among them is no negative of its own translation.
 
     Returns:
         The sentences.
@@ -138,4 +163,5 @@ def read_monolingual(
     languages, ids = array("h"), array("q")
     limit = min(max_length, config.max_position_embeddings or max_length)
     texts = tokenize_texts(sentences(text_files(paths), config, languages, ids), tokenizer, limit)
-    return MonolingualTexts(texts, np.frombuffer(languages, np.int16), np.frombuffer(ids, np.int64))
+    meanings = known_meanings(np.frombuffer(ids, np.int64), pairs)
+    return MonolingualTexts(texts, np.frombuffer(languages, np.int16), meanings)
