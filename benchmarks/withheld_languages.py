@@ -2,11 +2,14 @@
 
 For each language and seed:
 
-- `before`: the encoder, aligned on pairs of all other languages;
+- `before`: the encoder, aligned on pairs of all other languages by the recipe `default`;
 - `rounds`: from there, the train-mine loop on plain text of the language and of English. Of each side, 30 % have their
   translation on the other; all other English sentences are from other languages' pairs, so that no sentence of the
   language is a translation of them;
 - `true pairs`: from `before`, as many steps on all pairs of the language.
+
+In both the words of the language start at the translations that its pairs show, mined or true; `--without_lexicon` leaves
+that out.
 
 Both go on with pairs of the other languages, half of each batch. Scores are retrieval both ways: of 1,000 pairs of the
 language that nothing was trained or mined on, and, with `--test`, of Tatoeba, and zero-shot topics of SIB-200. What is
@@ -35,6 +38,7 @@ from xling_align.trainers.averaging import train_average
 from xling_align.trainers.data.pairs import Pair, pair_id_of
 from xling_align.trainers.data.readers import read_data_dir
 from xling_align.trainers.languages import add_languages, start_languages
+from xling_align.trainers.lexicon import start_from_translations
 from xling_align.trainers.programs import log_to_screen
 from xling_align.trainers.self_train import SelfTrainArguments
 
@@ -157,7 +161,7 @@ class Study:
         """Align the encoder on other languages' pairs, with a row for the language."""
         steps = {"encoder": self.given.encoder, "max_steps": self.given.steps_before, "save_strategy": "no"}
         others = {"train_file": self.texts.path("others.jsonl")}
-        align.main(["single_level", *self.flags(f"{name}.aligned", **steps, **others)])
+        align.main(["default", *self.flags(f"{name}.aligned", **steps, **others)])
         add_row(self.folder / f"{name}.aligned", self.folder / name, self.texts)
 
     def rounds(self, name: str) -> None:
@@ -167,6 +171,7 @@ class Study:
         rounds = {"rounds": self.given.rounds, "max_steps": self.given.steps, "enough_overlap": 1.0}
         limits = {"first_threshold": self.given.first_threshold, "last_threshold": self.given.last_threshold}
         start = {"encoder": self.model("before"), "mined_share": self.given.mined_share}
+        start["lexicon_start"] = not self.given.without_lexicon
         self_train.main(["low_resource", *self.flags(name, **files, **rounds, **limits, **start)])
 
     def true_pairs(self, name: str) -> None:
@@ -183,6 +188,8 @@ class Study:
         share = self.given.mined_share
         files = {self.texts.path("true.jsonl"): share, self.texts.path("others.jsonl"): 1 - share}
         pairs = mixed_files(files, tokenizer, model.config, args)
+        if not self.given.without_lexicon:
+            start_from_translations(model, pairs, tokenizer.all_special_ids, [self.texts.language])
         args.output_dir = f"{args.output_dir}.training"
         train_average(model, args, pairs, tokenizer, SelfTrainArguments.average_decay, self.folder / name)
 
@@ -252,6 +259,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--first_threshold", type=float, default=SelfTrainArguments.first_threshold)
     parser.add_argument("--last_threshold", type=float, default=SelfTrainArguments.last_threshold)
     parser.add_argument("--mined_share", type=float, default=SelfTrainArguments.mined_share)
+    parser.add_argument("--without_lexicon", action="store_true", help="words start where `before` has them")
     parser.add_argument("--test", action="store_true", help="score on Tatoeba and SIB-200, once settings are chosen")
     parser.add_argument("--output_dir", default="outputs/withheld", help="a rerun goes on here")
     given = parser.parse_args(argv)

@@ -27,18 +27,22 @@ CERTAIN = 0.15  # association from which on a word takes its translations' place
 SHARPNESS = 4  # power of the association, so that the best translation outweighs the many that come along with it
 
 
-def start_from_translations(model: XLingAlignModel, pairs: TokenizedPairs, special: Sequence[int] = ()) -> int:
-    """Move the word embeddings of all languages but the source language to those of their translations, in place.
+def start_from_translations(
+    model: XLingAlignModel, pairs: TokenizedPairs, special: Sequence[int] = (), languages: Sequence[str] | None = None
+) -> int:
+    """Move the word embeddings of languages to those of their translations in the source language, in place.
 
     The words of each language pair are held against those of the source language: their association is the Dice
     coefficient of the pairs that they occur in, of as many shared pairs as there are beyond chance. A word goes to
     the mean of its translations, by association to the fourth power and by frequency over the languages, in the
-    length that it has; with little association only part of the way. Words that the source language uses most stay.
+    length that it has; with little association only part of the way. Words that the source language uses most stay,
+    and those that a language which is not to move uses more.
 
     Args:
         model: With one encoder.
         pairs: Token ids; a text's first and last token are special ones.
         special: Ids that stay where they are, such as that of unknown words.
+        languages: Codes of those whose words move; all but the source language unless given.
 
     Returns:
         How many words were moved; none, with a warning, if no word goes together with one of the source language.
@@ -49,8 +53,9 @@ def start_from_translations(model: XLingAlignModel, pairs: TokenizedPairs, speci
     if len(model.towers) > 1:
         raise InputError("--lexicon_start is for one encoder; leave it out for a dual encoder")
     table = model.get_input_embeddings().weight
+    ids = None if languages is None else [model.config.language_id(code) for code in languages]
     source = model.config.language_id(model.config.source_language)
-    translations, certainty = lexicon(pairs, source, len(table))
+    translations, certainty = lexicon(pairs, source, len(table), ids)
     certainty[list(special)] = 0
     moved = np.flatnonzero(certainty)
     if not len(moved):
@@ -65,37 +70,47 @@ def start_from_translations(model: XLingAlignModel, pairs: TokenizedPairs, speci
     return len(moved)
 
 
-def lexicon(pairs: TokenizedPairs, source: int, vocab: int) -> tuple[sparse.csr_matrix, np.ndarray]:
+def lexicon(
+    pairs: TokenizedPairs, source: int, vocab: int, languages: Sequence[int] | None = None
+) -> tuple[sparse.csr_matrix, np.ndarray]:
     """Which words of the source language translate each word.
 
     Args:
         pairs: Token ids.
         source: The source language's row.
         vocab: Words of the vocabulary.
+        languages: Rows of those whose words are translated; all others unless given.
 
     Returns:
         Weights of its translations by word, which sum to 1 (vocab, vocab), and how certain they are, from 0 to 1
-        (vocab,): 0 for a word that has none or that the source language uses as often as the others.
+        (vocab,): 0 for a word that has none, that the source language uses as often, or that one of the languages
+        left out uses in a larger share of its texts.
     """
     weights, best = sparse.csr_matrix((vocab, vocab), dtype=np.float32), np.zeros(vocab, np.float32)
-    uses = np.zeros((2, vocab))  # by the source language, by the others
+    uses, shares = np.zeros((2, vocab)), np.zeros((2, vocab))  # by who stays, by who moves
     for group in np.unique(pairs.groups):
         rows = np.flatnonzero(pairs.groups == group)
-        sides = pairs.languages[2 * rows[0] : 2 * rows[0] + 2] == source
-        if sides.sum() != 1:
+        sides = pairs.languages[2 * rows[0] : 2 * rows[0] + 2]
+        if (sides == source).sum() != 1:
             continue
         rows = rows[:: -(-len(rows) // MOST_PAIRS)]
-        own, other = (occurrences(pairs, 2 * rows + side, vocab) for side in (int(sides[1]), int(sides[0])))
-        counts = np.stack([np.asarray(side.sum(0)).ravel() for side in (own, other)])
-        words, partners, association = associations(own, other, *counts)
+        side = int(sides[0] == source)  # of the other language
+        own, other = (occurrences(pairs, 2 * rows + each, vocab) for each in (1 - side, side))
+        counts = np.stack([np.asarray(each.sum(0)).ravel() for each in (own, other)])
+        moves = languages is None or sides[side] in languages
+        shares[int(moves)] = np.maximum(shares[int(moves)], counts[1] / len(rows))
+        if not moves:
+            continue
         uses += counts
+        words, partners, association = associations(own, other, *counts)
         np.maximum.at(best, words, association)
         weights = weights + sparse.csr_matrix(
             (association**SHARPNESS * counts[1][words], (words, partners)), shape=(vocab, vocab), dtype=np.float32
         )
     totals = np.asarray(weights.sum(1)).ravel()
-    shares: Any = sparse.diags(np.divide(1, totals, out=np.zeros_like(totals), where=totals > 0)) @ weights
-    return shares.tocsr(), np.where(uses[1] > uses[0], np.minimum(best / CERTAIN, 1), 0).astype(np.float32)
+    means: Any = sparse.diags(np.divide(1, totals, out=np.zeros_like(totals), where=totals > 0)) @ weights
+    moved = (uses[1] > uses[0]) & (shares[1] >= shares[0])
+    return means.tocsr(), np.where(moved, np.minimum(best / CERTAIN, 1), 0).astype(np.float32)
 
 
 def occurrences(pairs: TokenizedPairs, texts: np.ndarray, vocab: int) -> sparse.csr_matrix:

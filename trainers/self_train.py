@@ -46,9 +46,10 @@ from .checkpoints import alone, check_settings, settings_text
 from .data.mixture import at_rows, counts_of, mixture
 from .data.pairs import Languages
 from .data.readers import read_pairs
-from .data.tokenized import TokenizedPairs, tokenize_pairs
+from .data.tokenized import TokenizedPairs, join_pairs, tokenize_pairs
 from .distributed import process_count
 from .facts import corpora_of, recipe_of, write_facts
+from .lexicon import start_from_translations
 from .mine import MineArguments
 from .mine_rounds import hidden_pairs, mine_confirmed, quality, read_rows
 from .programs import check_writable, log_to_screen, write_json
@@ -137,7 +138,7 @@ def check_unused(model: ModelArguments, data: DataArguments) -> None:
         InputError: One of them is given.
     """
     parts = (
-        (model, ("lexicon_start", "share_subwords", "freeze_embeddings", "lora_rank")),
+        (model, ("share_subwords", "freeze_embeddings", "lora_rank")),
         (data, ("text_file", "monolingual_files")),
     )
     for part, names in parts:
@@ -306,26 +307,33 @@ class SelfTraining:
         args = copy.copy(self.args)
         args.output_dir, args.seed = str(folder / "training"), self.args.seed + number
         model = self.model(number - 1)
-        pairs = self.training_pairs(number, model.config)
+        mined, copies = self.mined_pairs(number, model.config)
+        known = [seeds.tokenized(self.tokenizer, model.config, self.args.max_length) for seeds in self.seeds]
+        if self.model_arguments.lexicon_start:
+            special = self.tokenizer.all_special_ids
+            start_from_translations(model, join_pairs([mined, *known]), special, self.targets)
+        pairs = self.training_pairs(number, [at_rows(mined, copies), *known])
         if model.config.language_token == "insert" and not model.language.count.any():  # never trained before
             model.init_language_embeddings(pairs.token_counts(len(model.config.languages), model.config.vocab_size))
         whole = with_lm_head(model, self.model_arguments, args)
         train_average(whole, args, pairs, self.tokenizer, self.arguments.average_decay, folder / "model")
 
-    def training_pairs(self, number: int, config: XLingAlignConfig) -> TokenizedPairs:
-        """What a round trains on: its pairs, as often as their weights say, and known pairs.
+    def mined_pairs(self, number: int, config: XLingAlignConfig) -> tuple[TokenizedPairs, np.ndarray]:
+        """A round's pairs, and their numbers as often as their weights say."""
+        rows = [row for code in self.targets for row in read_rows(self.pairs_file(number, code))]
+        mined = tokenize_pairs(rows, self.tokenizer, config, self.args.max_length)
+        return mined, np.repeat(np.arange(len(rows)), [round(2 * row["weight"]) for row in rows])
+
+    def training_pairs(self, number: int, parts: list[TokenizedPairs]) -> TokenizedPairs:
+        """What a round trains on.
 
         Args:
             number: Of the round.
-            config: The model's.
+            parts: Its pairs, and known pairs of each kind.
 
         Returns:
-            As many pairs as the round's steps take.
+            As many pairs as the round's steps take, each part with its share.
         """
-        rows = [row for code in self.targets for row in read_rows(self.pairs_file(number, code))]
-        mined = tokenize_pairs(rows, self.tokenizer, config, self.args.max_length)
-        parts = [at_rows(mined, np.repeat(np.arange(len(rows)), [round(2 * row["weight"]) for row in rows]))]
-        parts += [seeds.tokenized(self.tokenizer, config, self.args.max_length) for seeds in self.seeds]
         shares = [1 - sum(self.shares), *self.shares]
         total = self.args.max_steps * self.args.train_batch_size * self.args.gradient_accumulation_steps
         names = ["mined", *(f"of {known_files(seeds.data)}" for seeds in self.seeds)]

@@ -169,3 +169,13 @@ def test_an_aligned_model_keeps_its_embeddings(tmp_path, encoder_folders, monkey
     )
     align.build(ModelArguments(encoder=str(tmp_path / "aligned"), lexicon_start=True), pairs, args)
     assert not calls
+
+
+def test_words_that_another_language_uses_more_stay_when_only_some_languages_move():
+    german, french = made_up(300, GERMAN, 10), made_up(300, FRENCH, 10, seed=1)  # French says the same words
+    french = french.take(np.arange(300), np.zeros(300, int))  # five of them, in every text
+    _, certainty = lexicon(join_pairs([german, french]), ENGLISH, 50, [GERMAN])
+    said = np.intersect1d(french.text(1), WORDS + 10)
+    assert len(said) == 5 and not certainty[said].any()
+    assert (certainty[np.setdiff1d(WORDS + 10, said)] == 1).all()
+    assert not lexicon(french, ENGLISH, 50, [GERMAN])[1].any()
