@@ -8,8 +8,8 @@ For each language and seed:
   language is a translation of them;
 - `true pairs`: from `before`, as many steps on all pairs of the language.
 
-In both the words of the language start at the translations that its pairs show, mined or true; `--without_lexicon` leaves
-that out.
+In both the words of the language start at the translations that its pairs show, mined or true; `--without_lexicon`
+leaves that out.
 
 Both go on with pairs of the other languages, half of each batch. Scores are retrieval both ways: of 1,000 pairs of the
 language that nothing was trained or mined on, and, with `--test`, of Tatoeba, and zero-shot topics of SIB-200. What is

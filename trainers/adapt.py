@@ -36,6 +36,7 @@ from .data.sentences import NO_LANGUAGE, Sentences, copy_without
 from .data.tokenized import TokenizedPairs, tokenize_pairs
 from .facts import corpora_of, recipe_of, write_facts
 from .languages import add_languages, start_languages
+from .lexicon import start_from_translations
 from .new_tokens import add_embeddings, extended
 from .programs import write_json
 from .self_train import SelfTrainArguments, SelfTraining
@@ -279,6 +280,7 @@ class Adaptation:
             share = self.arguments.replay_share
             files = {self.work / "replay.jsonl": share, self.work / "parallel.jsonl": 1 - share}
             pairs = mixed_files(files, tokenizer, model.config, args)
+            start_from_translations(model, pairs, tokenizer.all_special_ids, self.arguments.add_languages)
             whole = with_lm_head(model, ModelArguments(encoder=str(start)), args)
             train_average(whole, args, pairs, tokenizer, self.rounds["average_decay"], folder)
         return folder
@@ -293,7 +295,8 @@ class Adaptation:
         settings = {"mono": self.texts_to_mine(), "mono_languages": [self.source, *given.add_languages]}
         known = DataArguments(train_file=[str(self.work / f"{name}.jsonl") for name in shares])
         known.source_language = self.source
-        rounds, model = SelfTrainArguments(**{**self.rounds, **settings}), ModelArguments(encoder=str(start))
+        rounds = SelfTrainArguments(**{**self.rounds, **settings})
+        model = ModelArguments(encoder=str(start), lexicon_start=True)
         SelfTraining(rounds, model, known, args, list(shares.values())).run()
         return folder
 
