@@ -2,16 +2,16 @@
 
 Each pair gets its cosine and its ratio margin (Artetxe & Schwenk 2019, eq. 2). The neighbours that a margin takes are
 those of its block and its two languages, with other meanings: copies and other translations of a sentence are no
-evidence against it (ours). Margins of two files are therefore comparable at the same block size only.
+evidence against it (ours). Where a block holds less than half as many pairs of two languages as a block beside it,
+pairs of that one join in as neighbours. Margins of two files are therefore comparable at the same block size only.
 """
 
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,54 +21,94 @@ from xling_align.eval.metrics.mining import ratio_margin
 from xling_align.modeling_xling import InputError
 
 from .data.pairs import Pair, stable_hash
+from .data.tokenized import batched
 
 logger = logging.getLogger("xling_align")
 
 COLUMNS = ("source", "target", "source_language", "target_language", "pair_id", "score", "margin", "cosine")
+SIDES = ("source", "target")
 SCORES = ("margin", "cosine")
 OUTPUTS = (".jsonl", ".parquet")
 CHUNK = 1024  # rows of the block's similarity matrix held at a time
 SAME_MEANING = -2.0  # below any cosine
 
+Languages = tuple[str, str]
+Block = TypeVar("Block")
 
-def even_blocks(pairs: Iterable[Pair], size: int) -> Iterator[list[Pair]]:
-    """Blocks of `size` pairs; a rest of less than half goes with the block before it.
 
-    A short last block would give its pairs few neighbours, and high margins.
+class Group(NamedTuple):
+    """The pairs of two languages in a block.
 
-    >>> [len(block) for block in even_blocks(range(11), 4)], [len(block) for block in even_blocks(range(9), 4)]
-    ([4, 4, 3], [4, 5])
+    Attributes:
+        rows: Where they stand in the block (pairs,).
+        sources: Vectors of length 1 (pairs, dim).
+        targets: Likewise.
+        meanings: Same meaning, same number (pairs,).
+        texts: Same text, same number (pairs, 2).
     """
-    rest = iter(pairs)
-    block = list(islice(rest, size))
-    while block:
-        following = list(islice(rest, size))
-        if following and 2 * len(following) < size:
-            block, following = block + following, []
-        yield block
-        block = following
+
+    rows: np.ndarray
+    sources: torch.Tensor
+    targets: torch.Tensor
+    meanings: torch.Tensor
+    texts: torch.Tensor
+
+
+def windows(blocks: Iterable[Block]) -> Iterator[tuple[Block | None, Block, Block | None]]:
+    """Each block with the one before and the one after it.
+
+    >>> list(windows("ab"))
+    [(None, 'a', 'b'), ('a', 'b', None)]
+    """
+    rest = iter(blocks)
+    before, own = None, next(rest, None)
+    while own is not None:
+        after = next(rest, None)
+        yield before, own, after
+        before, own = own, after
+
+
+def with_more(own: Group, beside: Iterable[Group | None]) -> Group:
+    """A group, and after it pairs of a block beside it, up to that one's number, if it has less than half of that.
+
+    The end of a block cuts a few pairs off their language; among so few, all margins would be high.
+
+    Args:
+        own: The group.
+        beside: The same languages' in the blocks beside.
+
+    Returns:
+        Both as one; the rows are those of `own`.
+    """
+    most = max((group for group in beside if group), key=lambda group: len(group.rows), default=own)
+    missing = len(most.rows) - len(own.rows)
+    if missing <= len(own.rows):
+        return own
+    joined = (torch.cat([mine, theirs[:missing]]) for mine, theirs in zip(own[1:], most[1:], strict=True))
+    return Group(own.rows, *joined)
 
 
 def nearest_means(
-    own: torch.Tensor, other: torch.Tensor, meanings: torch.Tensor, texts: torch.Tensor, k: int
+    own: torch.Tensor, other: torch.Tensor, meanings: torch.Tensor, texts: torch.Tensor, k: int, count: int
 ) -> torch.Tensor:
-    """Mean cosine of each vector to its partner and to the nearest others of other meanings.
+    """Mean cosine of the first vectors to their partners and to the nearest others of other meanings.
 
     Args:
         own: Vectors of length 1 (pairs, dim).
         other: Their partners', row by row (pairs, dim).
         meanings: Same meaning, same number (pairs,).
         texts: Same partner, same number (pairs,).
-        k: How many count, the partner included if it is among the nearest.
+        k: How many are taken, the partner included if it is among the nearest.
+        count: Vectors whose mean is wanted.
 
     Returns:
-        Means (pairs,).
+        Means (count,).
     """
     means = []
     _, first = np.unique(meanings.numpy(), return_index=True)  # one partner stands for all of its meaning
     keys = other[first]
-    for start in range(0, len(own), CHUNK):
-        rows = slice(start, start + CHUNK)
+    for start in range(0, count, CHUNK):
+        rows = slice(start, min(start + CHUNK, count))
         cosines = own[rows] @ keys.T  # (rows, meanings)
         same = (meanings[rows, None] == meanings[first]) | (texts[rows, None] == texts[first])
         cosines.masked_fill_(same, SAME_MEANING)
@@ -80,33 +120,37 @@ def nearest_means(
     return torch.cat(means)
 
 
-def pair_scores(pairs: list[Pair], encoder: TextEncoder, k: int = 4) -> tuple[np.ndarray, np.ndarray]:
+def groups_of(pairs: list[Pair], encoder: TextEncoder) -> dict[Languages, Group]:
+    """The pairs of a block by their languages, encoded."""
+    sources, targets = (torch.from_numpy(side_vectors(pairs, side, encoder)) for side in SIDES)
+    rows_of: dict[Languages, list[int]] = {}
+    for row, pair in enumerate(pairs):
+        rows_of.setdefault((pair["source_language"], pair["target_language"]), []).append(row)
+    found = {}
+    for languages, rows in rows_of.items():
+        meanings = torch.tensor([pairs[row]["pair_id"] for row in rows])
+        texts = torch.tensor([[stable_hash(pairs[row][side]) for side in SIDES] for row in rows])
+        found[languages] = Group(np.array(rows), sources[rows], targets[rows], meanings, texts)
+    return found
+
+
+def group_scores(own: Group, beside: Iterable[Group | None], k: int = 4) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and ratio margin of pairs, against one another.
 
     Args:
-        pairs: One block, of any languages.
-        encoder: A frozen model; its vectors have length 1.
+        own: Pairs of two languages in a block.
+        beside: Those in the blocks beside it.
         k: Neighbours that a cosine is held against.
 
     Returns:
         Cosines (pairs,) and margins (pairs,).
     """
-    vectors = [side_vectors(pairs, side, encoder) for side in ("source", "target")]
-    cosines, margins = (np.zeros(len(pairs), np.float32) for _ in range(2))
-
-    def languages(row: int) -> tuple[str, str]:
-        return pairs[row]["source_language"], pairs[row]["target_language"]
-
-    for _, group in groupby(sorted(range(len(pairs)), key=languages), key=languages):
-        rows = np.array(list(group))
-        sources, targets = (torch.from_numpy(side[rows]) for side in vectors)
-        meanings = torch.tensor([pairs[row]["pair_id"] for row in rows])
-        texts = [torch.tensor([stable_hash(pairs[row][side]) for row in rows]) for side in ("source", "target")]
-        cosines[rows] = (sources * targets).sum(1).numpy()
-        forward = nearest_means(sources, targets, meanings, texts[1], k)
-        backward = nearest_means(targets, sources, meanings, texts[0], k)
-        margins[rows] = ratio_margin(cosines[rows], forward.numpy(), backward.numpy())
-    return cosines, margins
+    count = len(own.rows)
+    _, sources, targets, meanings, texts = with_more(own, beside)
+    cosines = (own.sources * own.targets).sum(1).numpy()
+    forward = nearest_means(sources, targets, meanings, texts[:, 1], k, count)
+    backward = nearest_means(targets, sources, meanings, texts[:, 0], k, count)
+    return cosines, ratio_margin(cosines, forward.numpy(), backward.numpy())
 
 
 def side_vectors(pairs: list[Pair], side: str, encoder: TextEncoder) -> np.ndarray:
@@ -127,7 +171,7 @@ def scored(
     """Score pairs block by block, in their order.
 
     Args:
-        pairs: As many as there are; up to one and a half blocks are held at a time.
+        pairs: As many as there are; three blocks are held at a time.
         encoder: A frozen model; its vectors have length 1.
         score: Which of `SCORES` goes into the column `score`.
         block: Pairs whose margins are taken against one another.
@@ -136,9 +180,12 @@ def scored(
     Yields:
         The block's pairs with their scores, as dicts from `COLUMNS`.
     """
-    for part in even_blocks(pairs, block):
-        cosines, margins = pair_scores(part, encoder, k)
-        values = {"margin": margins, "cosine": cosines}
+    blocks = ((part, groups_of(part, encoder)) for part in batched(pairs, block))
+    for before, (part, groups), after in windows(blocks):
+        values = {name: np.zeros(len(part), np.float32) for name in SCORES}
+        for languages, group in groups.items():
+            beside = [other[1].get(languages) for other in (before, after) if other]
+            values["cosine"][group.rows], values["margin"][group.rows] = group_scores(group, beside, k)
         yield [
             {**pair, "score": float(values[score][row]), **{name: float(values[name][row]) for name in SCORES}}
             for row, pair in enumerate(part)

@@ -23,7 +23,7 @@ from xling_align.eval.encoding import TextEncoder
 from xling_align.modeling_xling import XLingAlignModel
 from xling_align.trainers import mine as mining
 from xling_align.trainers.data.readers import ReadReport, read_pairs
-from xling_align.trainers.score import nearest_means
+from xling_align.trainers.score import nearest_means, scored
 
 ENGLISH = [" ".join(words) for words in itertools.permutations(["good", "morning", "night", "day", "sun", "moon"], 3)]
 GERMAN = [" ".join(words) for words in itertools.permutations(["guten", "morgen", "nacht", "tag", "sonne", "mond"], 3)]
@@ -310,7 +310,7 @@ def test_neighbour_means_by_hand():
     own = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     cosines = own @ own.T  # 1, 0, 0.6 / 0, 1, 0.8 / 0.6, 0.8, 1
     meanings = torch.tensor([1, 2, 3])
-    means = nearest_means(own, own, meanings, meanings, 2)
+    means = nearest_means(own, own, meanings, meanings, 2, 3)
     assert means.tolist() == pytest.approx([0.8, 0.9, 0.9])
     assert cosines[0].topk(2).values.mean() == pytest.approx(means[0].item())
 
@@ -318,11 +318,34 @@ def test_neighbour_means_by_hand():
 def test_copies_and_other_translations_are_no_neighbours():
     own = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     meanings, k = torch.tensor([1, 2, 3]), 2
-    once = nearest_means(own, own, meanings, meanings, k)
-    twice = nearest_means(own.repeat(2, 1), own.repeat(2, 1), meanings.repeat(2), meanings.repeat(2), k)
-    assert twice[:3].tolist() == pytest.approx(once.tolist())
-    other_source = nearest_means(own.repeat(2, 1), own.repeat(2, 1), torch.arange(6), meanings.repeat(2), k)
-    assert other_source[:3].tolist() == pytest.approx(once.tolist())
+    once = nearest_means(own, own, meanings, meanings, k, 3)
+    twice = nearest_means(own.repeat(2, 1), own.repeat(2, 1), meanings.repeat(2), meanings.repeat(2), k, 3)
+    assert twice.tolist() == pytest.approx(once.tolist())
+    other_source = nearest_means(own.repeat(2, 1), own.repeat(2, 1), torch.arange(6), meanings.repeat(2), k, 3)
+    assert other_source.tolist() == pytest.approx(once.tolist())
+
+
+def test_few_pairs_at_the_end_of_a_block_are_held_against_those_beside_it(folder):
+    encoder = text_encoder(str(folder / "model"))
+    german, french = (
+        [{**pair, "target_language": code} for pair in read_pairs(folder / "pairs.tsv", "en", "de")][:60]
+        for code in ("de", "fr")
+    )
+
+    def margins(pairs: list, block: int) -> list[float]:
+        rows = [row for part in scored(pairs, encoder, block=block) for row in part]
+        assert [row["source"] for row in rows] == [pair["source"] for pair in pairs]
+        return [row["margin"] for row in rows]
+
+    found = margins(german + french, 50)  # 50 German | 10 German, 40 French | 20 French
+    assert found[:50] == pytest.approx(margins(german[:50], 50), rel=1e-5)
+    assert found[50:60] == pytest.approx(margins(german[50:] + german[:40], 50)[:10], rel=1e-5)
+    assert found[60:100] == pytest.approx(margins(french[:40], 40), rel=1e-5)
+    assert found[100:] == pytest.approx(margins(french[40:], 20), rel=1e-5)
+    few_first = margins(german[:10] + french, 50)  # 10 German, 40 French | 20 French
+    assert few_first[:10] == pytest.approx(margins(german[:10], 50), rel=1e-5)
+    few_first = margins(german[:40] + french, 50)  # 40 German, 10 French | 50 French
+    assert few_first[40:50] == pytest.approx(margins(french[:50], 50)[:10], rel=1e-5)
 
 
 SCORE_BAD = {
