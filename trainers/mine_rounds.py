@@ -48,16 +48,17 @@ def mine_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int, 
         before: Pairs of the round before, if there was one.
 
     Returns:
-        What the JSON beside the output holds, and the Jaccard `overlap` with the round before.
+        What the JSON beside the output holds, and the Jaccard `overlap` with the round before: of its pairs and those
+        of this round that reach its threshold too. What a lower threshold lets in is no change of mind.
     """
     output, work = Path(arguments.output), arguments.beside(".work")
-    earlier = lines_of(read_rows(before)) if before else set()
+    earlier, threshold = (lines_of(read_rows(before)), threshold_of(before)) if before else (set(), 0.0)
     if not output.exists():
         work.mkdir(parents=True, exist_ok=True)
         write_confirmed(arguments, encoder, number, earlier, work)
     shutil.rmtree(work, ignore_errors=True)
     provenance = json.loads(arguments.beside(".json").read_text(encoding="utf-8"))
-    return {**provenance, "overlap": overlap(lines_of(read_rows(output)), earlier)}
+    return {**provenance, "overlap": overlap(lines_of(read_rows(output), threshold), earlier)}
 
 
 def write_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int, before: Lines, work: Path) -> None:
@@ -103,9 +104,15 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
-def lines_of(rows: list[dict[str, Any]]) -> Lines:
-    """Where the sentences of mined pairs stand in their files."""
-    return {(row["source_line"], row["target_line"]) for row in rows}
+def threshold_of(output: Path) -> np.float32:
+    """Smallest margin that a round's pairs were mined by, as precise as the margins are."""
+    provenance = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
+    return np.float32(provenance["settings"]["threshold"])
+
+
+def lines_of(rows: list[dict[str, Any]], threshold: float | np.float32 = 0.0) -> Lines:
+    """Where the sentences of mined pairs with a margin that is large enough stand in their files."""
+    return {(row["source_line"], row["target_line"]) for row in rows if row["margin"] >= threshold}
 
 
 def meaning(row: Any) -> tuple[int, int]:

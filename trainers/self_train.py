@@ -8,7 +8,8 @@ adaptive_contrastive_framework.txt, section 2.2, gives no formulas; the form is 
   sentence vectors have it as mutual best too, or the round before had it.
 - Training on these pairs and on known ones (`--train_file`, `--data_dir`), in a fixed proportion.
 - The running average of the weights is what mines in the next round, and what the next round starts from.
-- The rounds end when two find nearly the same pairs.
+- The rounds end when training no longer changes what is found: by the threshold of the round before, a round finds
+  nearly the same pairs as that one. It is still trained on all that its own, lower threshold lets in.
 
 All that is done is kept in `OUTPUT_DIR/rounds`; a run that was stopped, by `kill -9` or otherwise, goes on there and
 ends with the same pairs and the same weights.
@@ -72,7 +73,8 @@ class SelfTrainArguments:
         max_length_ratio: How many times longer or shorter than usual a target may be.
         mined_share: Share of the training pairs that are mined ones, where known pairs are given.
         average_decay: Of the running average of the weights.
-        enough_overlap: Jaccard overlap of two rounds' pairs from which no more round follows.
+        enough_overlap: Jaccard overlap of a round's pairs with those of the round before, both by the threshold of
+            that one, from which no more round follows.
         rejected: How many rejected candidates to keep for each reason, drawn at random.
         batch_size: Texts in a forward pass while mining.
     """

@@ -123,10 +123,28 @@ def test_known_pairs_of_another_language_join_in(folder, tmp_path):
     assert (tmp_path / "model.safetensors").is_file()
 
 
-def test_rounds_end_when_they_find_the_same(folder, tmp_path):
-    settings = {"learning_rate": "0", "first_threshold": "0.9", "rounds": "5", "max_steps": "1"}
-    self_train.main(flags(folder, tmp_path, **settings, enough_overlap="0.6"))
-    assert report(tmp_path, 2)["overlap"] > 0.6 and not (tmp_path / "rounds" / "3").exists()
+def round_pairs(out: Path, number: int) -> dict[tuple[int, int], float]:
+    rows = pq.read_table(out / "rounds" / str(number) / "de.parquet").to_pylist()
+    return {(row["source_line"], row["target_line"]): row["margin"] for row in rows}
+
+
+def test_rounds_end_when_training_changes_nothing_though_the_threshold_falls(folder, tmp_path):
+    settings = {"first_threshold": "1.07", "last_threshold": "0.98", "rounds": "4", "max_steps": "1"}
+    settings |= {"learning_rate": "0", "enough_overlap": "0.95", "per_device_train_batch_size": "2"}
+    # The first round sets the embeddings of languages, so that the second finds other pairs at any learning rate.
+    self_train.main(flags(folder, tmp_path, **settings))
+    assert report(tmp_path, 2)["overlap"] < 0.95 <= report(tmp_path, 3)["overlap"]
+    assert not (tmp_path / "rounds" / "4").exists()
+    before, last = round_pairs(tmp_path, 2).keys(), round_pairs(tmp_path, 3).keys()
+    assert rounds.overlap(before, last) < 0.95  # what the lower threshold lets in does not keep the rounds going
+
+
+def test_the_overlap_is_of_pairs_by_the_threshold_of_the_round_before(folder, tmp_path):
+    self_train.main(flags(folder, tmp_path, first_threshold="1.04", last_threshold="1.0"))
+    first, second = round_pairs(tmp_path, 1), round_pairs(tmp_path, 2)
+    passing = {pair for pair, margin in second.items() if margin >= 1.04}
+    assert len(passing & first.keys()) < len(first) and len(passing) < len(second)
+    assert report(tmp_path, 2)["overlap"] == len(passing & first.keys()) / len(passing | first.keys()) > 0
 
 
 def test_a_mixture_holds_its_shares():
