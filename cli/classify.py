@@ -1,6 +1,7 @@
 """`xling classify MODEL texts.tsv --labels sport,politics`: labels for texts of any language, without a classifier."""
 
 import argparse
+import sys
 from pathlib import Path
 
 FEWEST = 20  # texts of a language whose mean similarity says something about a label
@@ -17,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print language, label, score and text of each text, the texts of a language together."""
-    from xling_align.cli.models import check_languages, quiet, read_phrases, text_encoder
+    """Print language, label, score and text of each line of the file, in its order."""
+    from xling_align.cli.models import by_language, check_languages, quiet, read_rows, text_encoder
     from xling_align.eval.tasks.label_names import (
         check_prompts,
         label_vectors,
@@ -36,12 +37,22 @@ def run(args: argparse.Namespace) -> None:
     check_prompts(prompts)
     if len(prompts[0].names) < 2:
         raise InputError(f"there is one label, {next(iter(prompts[0].names))!r}; give two or more")
-    texts = read_phrases(Path(args.texts))
+    rows = read_rows(Path(args.texts))
+    texts = by_language(rows)
     encoder = text_encoder(args.model)
     if isinstance(encoder.model.config, XLingAlignConfig):
         check_languages(encoder.model.config, [*texts, *(each.language for each in prompts)])
     labels, vectors = label_vectors(encoder, prompts)
-    for code, rows in texts.items():
-        scores = similarities(encoder, rows, code, vectors, calibrate=len(rows) >= FEWEST)
-        for text, found in zip(rows, scores, strict=True):
-            print(f"{code}\t{labels[found.argmax()]}\t{found.max():.2f}\t{text}")
+    answers = {}
+    for code, distinct in texts.items():
+        if len(distinct) >= FEWEST:
+            print(
+                f"{code}: scores are above each label's mean over these {len(distinct)} texts, "
+                "which supposes that labels are about equally frequent",
+                file=sys.stderr,
+            )
+        scores = similarities(encoder, distinct, code, vectors, calibrate=len(distinct) >= FEWEST)
+        for text, found in zip(distinct, scores, strict=True):
+            answers[code, text] = f"{labels[found.argmax()]}\t{found.max():.2f}"
+    for code, text in rows:
+        print(f"{code}\t{answers[code, text]}\t{text}")

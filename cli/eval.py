@@ -91,10 +91,19 @@ class Evaluation:
             self.data_dir = args.data_dir or fetched(args.tasks, self.root / "data", args.languages)
         self.setting = self.setting_of(0)
         self.data = load_all(args.tasks or tasks_with_data(self.data_dir, args.dev), self.setting)
+        self.check_tuning()
         self.trained_on = {}
         for training, tasks in self.jobs:
             if training:
                 self.trained_on[training] = training_digest(training, self.setting, tasks, self.data)
+
+    def check_tuning(self) -> None:
+        """Refuse a file of settings of which no task is fine-tuned by any; one for more tasks than these serves."""
+        from xling_align.modeling_xling import InputError
+
+        if self.tuning and not self.tuning.keys() & {training for training, _ in self.jobs}:
+            changed = ", ".join(self.tuning)
+            raise InputError(f"--tuning changes {changed}, and none of --tasks is fine-tuned so; leave the file")
 
     def lock(self, name: str, wait: bool = True) -> "FileLock":
         """What keeps other commands with the same output from the same work."""

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Export, and print how far the vectors moved."""
-    from xling_align.cli.models import check_languages, load_aligned, quiet, read_phrases
+    from xling_align.cli.models import by_language, check_languages, load_aligned, quiet, read_rows
     from xling_align.modeling_xling import InputError, load_tokenizer
 
     quiet()
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{folder} is there already and not an empty folder; name a new one")
     model, tokenizer = load_aligned(args.model), load_tokenizer(args.model)
     phrases = Path(args.texts or Path(args.model) / "phrases.tsv")
-    texts = read_phrases(phrases) if args.texts or phrases.is_file() else {}
+    texts = by_language(read_rows(phrases)) if args.texts or phrases.is_file() else {}
     check_languages(model.config, texts)
     target = folder.resolve()  # has a name where `folder` is "."
     try:

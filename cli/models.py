@@ -185,14 +185,14 @@ def check_languages(config: "XLingAlignConfig", codes: Iterable[str]) -> None:
             raise InputError(f"language {code!r} is not one of this model's {known}{nearest(code, config.languages)}")
 
 
-def read_phrases(path: Path) -> dict[str, list[str]]:
-    """Phrases by language from a file of `language<TAB>text` lines.
+def read_rows(path: Path) -> list[tuple[str, str]]:
+    """Language and text of each line of a file of `language<TAB>text`.
 
     Args:
         path: The file, UTF-8.
 
     Returns:
-        Distinct phrases by language code, in the order of the file.
+        Codes and texts, in the order of the file; lines without anything are passed over.
 
     Raises:
         InputError: There is no such file, a line has other than two columns, or none is good.
@@ -207,15 +207,27 @@ def read_phrases(path: Path) -> dict[str, list[str]]:
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}); convert it first") from error
-    phrases: dict[str, dict[str, None]] = {}
+    rows: list[tuple[str, str]] = []
     for number, line in enumerate(lines, 1):
         cells = [cell.strip() for cell in line.split("\t")]
         if line.strip() and (len(cells) != 2 or not all(cells)):
             raise InputError(f"{path}, line {number} is not language<TAB>text: {line[:60]!r}")
         if line.strip():
-            phrases.setdefault(cells[0], {})[cells[1]] = None
-    if not phrases:
+            rows.append((cells[0], cells[1]))
+    if not rows:
         raise InputError(f"{path} is empty; it must hold lines of language<TAB>text")
+    return rows
+
+
+def by_language(rows: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Distinct texts by language code.
+
+    >>> by_language([("de", "gut"), ("en", "good"), ("de", "gut"), ("de", "Tag")])
+    {'de': ['gut', 'Tag'], 'en': ['good']}
+    """
+    phrases: dict[str, dict[str, None]] = {}
+    for code, text in rows:
+        phrases.setdefault(code, {})[text] = None
     return {code: list(texts) for code, texts in phrases.items()}
 
 

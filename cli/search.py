@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the nearest phrases, language by language."""
-    from xling_align.cli.models import check_languages, quiet, read_phrases, text_encoder
+    from xling_align.cli.models import by_language, check_languages, quiet, read_rows, text_encoder
     from xling_align.modeling_xling import InputError, XLingAlignConfig
 
     quiet()
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     if args.top < 1:
         raise InputError(f"--top is {args.top}; it must be at least 1")
     encoder = text_encoder(args.model)
-    phrases = read_phrases(Path(args.texts or Path(args.model) / "phrases.tsv"))
+    phrases = by_language(read_rows(Path(args.texts or Path(args.model) / "phrases.tsv")))
     config = encoder.model.config
     language = args.language
     if isinstance(config, XLingAlignConfig):

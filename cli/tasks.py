@@ -64,9 +64,11 @@ def load_label_names(setting: Setting) -> Data:
     tests = data_dir.sib200(setting.data_dir, setting.split)
     if setting.label_prompts:
         prompts = label_names.read_prompts(setting.label_prompts)
-        label_names.check_labels(tests, prompts)
-        return Data(tests, prompts)
-    return Data(tests, [label_names.plain_prompts(data_dir.sib200(setting.data_dir, "train", ["en"])["en"].labels)])
+    else:
+        labels = data_dir.sib200(setting.data_dir, "train", ["en"])["en"].labels
+        prompts = [label_names.plain_prompts(labels)]
+    label_names.check_labels(tests, prompts)
+    return Data(tests, prompts)
 
 
 def load_leakage(setting: Setting) -> Data:

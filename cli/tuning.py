@@ -1,5 +1,6 @@
 """Fine-tuning on English labels, and the tasks that are scored with what came of it."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -137,7 +138,8 @@ def fine_tuned(subject: Subject, training: str, setting: Setting, runs: Mapping[
 
     with TemporaryDirectory() as folder:
         own = arguments_of(training, setting)
-        args = FineTuneArguments(output_dir=folder, seed=setting.seed, disable_tqdm=True, **own)
+        bar = {"disable_tqdm": not sys.stderr.isatty()}
+        args = FineTuneArguments(output_dir=folder, seed=setting.seed, **bar, **own)
         found = finetune(
             subject.path,
             load_tokenizer(subject.path),

@@ -6,17 +6,21 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from xling_align.modeling_xling import InputError
 from xling_align.modeling_xling.modeling_xling import longest_text
 
+Batch = TypeVar("Batch")
+
 UNLIMITED = 10**6  # tokenizers without a limit of their own report about 1e30
 NOT_THE_MODEL = ("_name_or_path", "transformers_version", "auto_map", "architectures", "dtype")
 BLOCK = 4096  # texts of a stream that are sorted by length together
+PATIENCE = 2  # seconds of work before a terminal shows how far it is
 
 
 def has_fast_bf16() -> bool:
@@ -24,6 +28,20 @@ def has_fast_bf16() -> bool:
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def shown(batches: Iterable[Batch], language: str | None) -> Iterable[Batch]:
+    """Batches of texts, with a bar on a terminal where they take long; it goes away with the last of them.
+
+    Args:
+        batches: As many as there are.
+        language: Of the texts, if known.
+
+    Returns:
+        The same batches.
+    """
+    of = f"texts, {language}" if language else "texts"
+    return tqdm(batches, of, unit=" batches", leave=False, delay=PATIENCE, disable=None)
 
 
 class TextEncoder:
@@ -119,7 +137,8 @@ class TextEncoder:
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))  # longest first: memory runs out at once
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
         with torch.inference_mode(), eval_mode(self.model):
-            vectors = np.concatenate([self._encode([texts[i] for i in batch], language) for batch in batches])
+            found = [self._encode([texts[i] for i in batch], language) for batch in shown(batches, language)]
+        vectors = np.concatenate(found)
         return vectors[np.argsort(order)]
 
     def blocks(self, texts: Iterable[str], language: str | None = None) -> Iterator[np.ndarray]:
@@ -224,7 +243,7 @@ class WordEncoder:
         order = sorted(range(len(owners)), key=lambda window: -len(windows["input_ids"][window]))
         sums, counts = [np.float32(0.0)] * len(sentences), [np.float32(0.0)] * len(sentences)
         with torch.inference_mode(), eval_mode(self.encoder.model):
-            for start in range(0, len(order), batch_size):
+            for start in shown(range(0, len(order), batch_size), language):
                 batch = order[start : start + batch_size]
                 columns = {name: [rows[window] for window in batch] for name, rows in windows.items()}
                 states = self._states(

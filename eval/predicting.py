@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from xling_align.eval.encoding import eval_mode, length_limit
+from xling_align.eval.encoding import eval_mode, length_limit, shown
 from xling_align.eval.metrics.entities import entity_types
 from xling_align.modeling_xling import InputError
 
@@ -55,7 +55,7 @@ class _Predictor:
         ids = columns["input_ids"]
         order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))  # longest first: memory runs out at once
         with torch.inference_mode(), eval_mode(self.model):
-            for start in range(0, len(order), self.batch_size):
+            for start in shown(range(0, len(order), self.batch_size), language):
                 batch = order[start : start + self.batch_size]
                 best = self._logits({name: [rows[i] for i in batch] for name, rows in columns.items()}, language)
                 yield from zip(batch, best.argmax(-1).tolist(), strict=True)

@@ -40,7 +40,7 @@ def rows(said: str) -> list[list[str]]:
 def test_each_text_gets_the_label_whose_descriptions_are_nearest(folder, capsys):
     assert main(["classify", str(folder / "model"), str(folder / "texts.tsv"), "--labels", "sun, moon"]) == 0
     found = rows(capsys.readouterr().out)
-    assert [(code, text) for code, _, _, text in found] == [TEXTS[0], TEXTS[2], TEXTS[1], TEXTS[3]]  # by language
+    assert [(code, text) for code, _, _, text in found] == TEXTS
     encode = text_encoder(str(folder / "model"))
     labels = unit(
         encode(["moon", "sun"], "en") + encode(["This text is about moon.", "This text is about sun."], "en")
@@ -48,6 +48,15 @@ def test_each_text_gets_the_label_whose_descriptions_are_nearest(folder, capsys)
     for code, label, score, text in found:
         cosines = encode([text], code)[0] @ labels.T
         assert label == ["moon", "sun"][cosines.argmax()] and float(score) == pytest.approx(cosines.max(), abs=0.006)
+
+
+def test_every_line_gets_its_answer_in_the_order_of_the_file(folder, tmp_path, capsys):
+    texts = [*TEXTS, TEXTS[0], TEXTS[2]]  # labels are pasted beside the file, so a text said twice is answered twice
+    (tmp_path / "texts.tsv").write_text("".join(f"{code}\t{text}\n" for code, text in texts), encoding="utf-8")
+    assert main(["classify", str(folder / "model"), str(tmp_path / "texts.tsv"), "--labels", "sun,moon"]) == 0
+    found = rows(capsys.readouterr().out)
+    assert [(code, text) for code, _, _, text in found] == texts
+    assert found[4:] == [found[0], found[2]]
 
 
 def test_prompts_of_several_languages_serve_together(folder, capsys):
@@ -65,7 +74,9 @@ def test_prompts_of_several_languages_serve_together(folder, capsys):
 def test_many_texts_of_a_language_are_calibrated(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("xling_align.cli.classify.FEWEST", 2)
     assert main(["classify", str(folder / "model"), str(folder / "texts.tsv"), "--labels", "sun,moon"]) == 0
-    german = [row for row in rows(capsys.readouterr().out) if row[0] == "de"]
+    said = capsys.readouterr()
+    german = [row for row in rows(said.out) if row[0] == "de"]
+    assert said.err.startswith("de: scores are above each label's mean over these 2 texts") and "en:" not in said.err
     assert {label for _, label, _, _ in german} == {"sun", "moon"}  # of two texts, each is above one label's mean
     assert all(0 <= float(score) < 1 for _, _, score, _ in german)
 

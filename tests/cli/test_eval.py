@@ -153,6 +153,7 @@ def test_languages_are_chosen_beside_english(root, tmp_path):
         ("ner/panx/de/test.conll", ["--tasks", "panx"], "is empty"),
         ("index_id\tcategory\ttext\n1\tnoon\tgut\n sib200/de/test.tsv", ["--tasks", "sib200"], "label 'noon'"),
         ("index_id\tcategory\ttext\n1\tnoon\tgut\n sib200/de/test.tsv", ["--tasks", "sib200_tuned"], "label 'noon'"),
+        ("index_id\tcategory\ttext\n1\tnoon\tgut\n sib200/de/test.tsv", ["--tasks", "label_names"], "label 'noon'"),
         ("premise\thypothesis\tlabel\na\tb\tnoon\n xnli/de/test.tsv", ["--tasks", "xnli"], "label 'noon'"),
         ("guten\tB-PER\nmorgen\n ner/panx/de/test.conll", ["--tasks", "panx"], "line 2"),
         (None, ["--model", "no/such"], "neither a model folder"),
@@ -181,7 +182,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(root, tmp_path, capsys, ch
     assert stopped.value.code == 2
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
-    assert not (tmp_path / "out" / "results.json").exists()
+    assert not (tmp_path / "out" / "parts").exists()  # all was checked before any work
 
 
 def test_stored_vectors_are_those_of_the_encoder(root, tmp_path):

@@ -1,6 +1,7 @@
 """`xling eval` going on: what is measured again, commands that share the work, settings of fine-tuning from a file."""
 
 import argparse
+import io
 import shutil
 import signal
 import subprocess
@@ -140,6 +141,27 @@ def test_bad_settings_of_fine_tuning_are_refused_in_one_line(tmp_path, text, say
     with pytest.raises(InputError, match=says) as refused:
         read_tuning(str(path))
     assert "\n" not in str(refused.value)
+
+
+def test_settings_that_no_task_is_fine_tuned_by_are_refused(root, tmp_path, capsys):
+    (tmp_path / "tuning.yaml").write_text("panx: {learning_rate: 1e-4}\n")
+    with pytest.raises(SystemExit):
+        evaluate(root, tmp_path, "--tasks", "tatoeba,sib200_tuned", "--tuning", str(tmp_path / "tuning.yaml"))
+    error = capsys.readouterr().err
+    assert "--tuning changes panx, and none of --tasks is fine-tuned so" in error and error.count("\n") == 1
+    assert not (tmp_path / "parts").exists()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_fine_tuning_and_encoding_show_progress_on_a_terminal(root, tmp_path, monkeypatch, terminal):
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr("xling_align.eval.encoding.PATIENCE", 0)
+    monkeypatch.setattr(sys, "stderr", screen)
+    evaluate(root, tmp_path, "--tasks", "tatoeba,sib200_tuned", "--seeds", "1")
+    said = screen.getvalue()
+    assert ("texts:" in said) == terminal  # of retrieval
+    assert ("8/8" in said) == terminal  # steps of fine-tuning
 
 
 def test_killed_and_started_again_it_ends_with_the_same_results(root, tmp_path):
