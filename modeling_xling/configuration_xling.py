@@ -278,5 +278,6 @@ def write_hub_files(folder: Path, config: XLingAlignConfig) -> None:
             shutil.copyfile(source, folder / name)
     write_sentence_transformers_files(folder, config.hidden_size, "cls", ["language_ids"])
     if not (folder / "README.md").exists():
-        card = plain_card(folder.resolve().name, config)
+        name = folder.resolve().name.removesuffix(".partial")  # as it is called once all of it is there
+        card = plain_card(name, config)
         (folder / "README.md").write_text(card, encoding="utf-8")

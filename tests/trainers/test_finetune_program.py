@@ -77,6 +77,8 @@ def test_every_seed_has_a_folder_and_the_mean_is_told(flags, tmp_path, caplog):
         main([*flags, "--seeds", "3", "--seed", "5", f"--output_dir={tmp_path}/out"])
     folders = [tmp_path / "out" / f"seed-{seed}" for seed in (5, 6, 7)]
     assert sorted((tmp_path / "out").iterdir()) == [*folders, tmp_path / "out" / "settings.json"]
+    cards = {folder.name: (folder / "README.md").read_text(encoding="utf-8") for folder in folders}
+    assert all(f'"{name}"' in card and ".partial" not in card for name, card in cards.items())
     weights = [load_file(folder / "model.safetensors")["classifier.weight"] for folder in folders]
     assert not weights[0].equal(weights[1]) and not weights[1].equal(weights[2])
     main([*flags, "--seed", "6", f"--output_dir={tmp_path}/alone"])
