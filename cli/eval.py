@@ -90,7 +90,8 @@ class Evaluation:
         with self.lock("data"):
             self.data_dir = args.data_dir or fetched(args.tasks, self.root / "data", args.languages)
         self.setting = self.setting_of(0)
-        self.data = load_all(args.tasks or tasks_with_data(self.data_dir, args.dev), self.setting)
+        tasks = args.tasks or tasks_with_data(self.data_dir, args.dev)
+        self.data = load_all(tasks, self.setting, named=bool(args.tasks))
         self.check_tuning()
         self.trained_on = {}
         for training, tasks in self.jobs:

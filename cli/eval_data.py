@@ -32,12 +32,13 @@ def tasks_with_data(data_dir: str, dev: bool) -> list[str]:
     return [name for name in found if not (dev and name == "sts17")]
 
 
-def load_all(tasks: list[str], setting: Setting) -> dict[str, Data]:
+def load_all(tasks: list[str], setting: Setting, named: bool) -> dict[str, Data]:
     """Read the data of all tasks, so that a mistake shows before hours of work.
 
     Args:
         tasks: Names.
         setting: How they are run.
+        named: Whether the user asked for these; others that have none of the wanted languages are left out.
 
     Returns:
         Data by task.
@@ -55,9 +56,13 @@ def load_all(tasks: list[str], setting: Setting) -> dict[str, Data]:
     for code in setting.languages or []:
         if not any(code in name.split("-") for own in data.values() for name in own.tests):
             raise InputError(f"language {code!r} has no data in {', '.join(data)}; leave it out of --languages")
-    for task, own in data.items():
+    for task, own in list(data.items()):
         if not set(own.tests) - {"en", "en-en"}:
             wanted = ", ".join(setting.languages or ["any"])
+            if not named and len(data) > 1:
+                print(f"{task} is left out: it has no data in {wanted} besides English")
+                del data[task]
+                continue
             raise InputError(f"task {task!r} has no data in {wanted} besides English; leave it out of --tasks")
         check_labels(task, own, getattr(own.more, "labels", ()))
     return data

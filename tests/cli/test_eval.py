@@ -149,6 +149,7 @@ def test_languages_are_chosen_beside_english(root, tmp_path):
         ("rm tatoeba", ["--tasks", "tatoeba"], "task 'tatoeba' has no data"),
         (None, ["--languages", "xx"], "language 'xx' has no data"),
         (None, ["--languages", "fr", "--tasks", "sts17"], "has no data in"),
+        (None, ["--languages", "en"], "besides English"),
         ("sib200/de/test.tsv", ["--tasks", "sib200"], "is empty"),
         ("ner/panx/de/test.conll", ["--tasks", "panx"], "is empty"),
         ("index_id\tcategory\ttext\n1\tnoon\tgut\n sib200/de/test.tsv", ["--tasks", "sib200"], "label 'noon'"),
@@ -183,6 +184,15 @@ def test_bad_input_is_one_line_and_nothing_is_written(root, tmp_path, capsys, ch
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
     assert not (tmp_path / "out" / "parts").exists()  # all was checked before any work
+
+
+def test_tasks_that_nobody_named_are_left_out_where_they_lack_the_languages(root, tmp_path, capsys):
+    for task in ("sts17", "tatoeba"):  # STS 2017 is there in German alone
+        shutil.copytree(root / "data" / task, tmp_path / "data" / task)
+    data = ["--data_dir", str(tmp_path / "data")]
+    report = evaluate(root, tmp_path / "out", "--languages", "fr", *data)
+    assert [task["name"] for task in report["tasks"]] == ["tatoeba", "pair_similarity"]
+    assert "sts17 is left out: it has no data in fr besides English" in capsys.readouterr().out
 
 
 def test_stored_vectors_are_those_of_the_encoder(root, tmp_path):
