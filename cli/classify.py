@@ -2,7 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FEWEST = 20  # texts of a language whose mean similarity says something about a label
 
@@ -13,13 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("texts", help="lines of language<TAB>text")
     parser.add_argument("--labels", help="names of the labels in English, with commas")
     parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help=f"take each label's mean over a language's texts, {FEWEST} or more, off the scores; for labels that are "
+        "about equally frequent",
+    )
+    parser.add_argument(
         "--label_prompts", help="YAML: for each language's code `templates`, texts with {}, and `names` by label"
     )
 
 
 def run(args: argparse.Namespace) -> None:
     """Print language, label, score and text of each line of the file, in its order."""
-    from xling_align.cli.models import by_language, check_languages, quiet, read_rows, text_encoder
+    from xling_align.cli.models import by_language, quiet, read_rows, text_encoder
     from xling_align.eval.tasks.label_names import (
         check_prompts,
         label_vectors,
@@ -39,19 +50,23 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"there is one label, {next(iter(prompts[0].names))!r}; give two or more")
     rows = read_rows(Path(args.texts))
     texts = by_language(rows)
+    few = [code for code, distinct in texts.items() if len(distinct) < FEWEST]
+    if args.calibrate and few:
+        raise InputError(f"--calibrate needs {FEWEST} texts or more of each language; there are fewer of {few[0]!r}")
     encoder = text_encoder(args.model)
-    if isinstance(encoder.model.config, XLingAlignConfig):
-        check_languages(encoder.model.config, [*texts, *(each.language for each in prompts)])
-    labels, vectors = label_vectors(encoder, prompts)
+    codes = {code: code for code in (*texts, *(each.language for each in prompts))}
+    if isinstance(config := encoder.model.config, XLingAlignConfig):
+        codes = {code: code if code in config.languages else None for code in codes}
+    if unknown := [code for code, known in codes.items() if known is None]:
+        print(f"read as an unknown language, since the model has none such: {', '.join(unknown)}", file=sys.stderr)
+
+    def encode(texts: Sequence[str], language: str) -> "np.ndarray":
+        return encoder(texts, codes[language])
+
+    labels, vectors = label_vectors(encode, prompts)
     answers = {}
     for code, distinct in texts.items():
-        if len(distinct) >= FEWEST:
-            print(
-                f"{code}: scores are above each label's mean over these {len(distinct)} texts, "
-                "which supposes that labels are about equally frequent",
-                file=sys.stderr,
-            )
-        scores = similarities(encoder, distinct, code, vectors, calibrate=len(distinct) >= FEWEST)
+        scores = similarities(encode, distinct, code, vectors, args.calibrate)
         for text, found in zip(distinct, scores, strict=True):
             answers[code, text] = f"{labels[found.argmax()]}\t{found.max():.2f}"
     for code, text in rows:

@@ -71,14 +71,16 @@ def test_prompts_of_several_languages_serve_together(folder, capsys):
         assert label == ["dark", "day"][(encode([text], code)[0] @ labels.T).argmax()]
 
 
-def test_many_texts_of_a_language_are_calibrated(folder, tmp_path, capsys, monkeypatch):
+def test_scores_are_calibrated_where_that_is_asked_for(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("xling_align.cli.classify.FEWEST", 2)
-    assert main(["classify", str(folder / "model"), str(folder / "texts.tsv"), "--labels", "sun,moon"]) == 0
-    said = capsys.readouterr()
-    german = [row for row in rows(said.out) if row[0] == "de"]
-    assert said.err.startswith("de: scores are above each label's mean over these 2 texts") and "en:" not in said.err
+    (tmp_path / "texts.tsv").write_text("de\tguten morgen\nde\tmond\n", encoding="utf-8")
+    given = ["classify", str(folder / "model"), str(tmp_path / "texts.tsv"), "--labels", "sun,moon"]
+    assert main([*given, "--calibrate"]) == 0
+    german = rows(capsys.readouterr().out)
     assert {label for _, label, _, _ in german} == {"sun", "moon"}  # of two texts, each is above one label's mean
-    assert all(0 <= float(score) < 1 for _, _, score, _ in german)
+    main(given)
+    plain = rows(capsys.readouterr().out)
+    assert [row[2] for row in plain] != [row[2] for row in german]
 
 
 BAD = {
@@ -87,6 +89,7 @@ BAD = {
     "one label": (["--labels", "sport"], ["'sport'", "two or more"]),
     "no label at all": (["--labels", ","], ["prompts must name"]),
     "no place for the name": (["--label_prompts", "{bad.yaml}"], ["{}", "'none'"]),
+    "few texts to calibrate by": (["--labels", "sun,moon", "--calibrate"], ["20 texts", "'de'"]),
     "no file": (["--label_prompts", "{none.yaml}"], ["none.yaml"]),
 }
 
@@ -101,8 +104,13 @@ def test_bad_input_is_one_line(name, folder, capsys):
     assert stop.value.code == 2 and error.count("\n") == 1 and all(word in error for word in says)
 
 
-def test_a_language_that_the_model_lacks_is_named(folder, tmp_path, capsys):
-    (tmp_path / "texts.tsv").write_text("pl\tdzień\n", encoding="utf-8")
-    with pytest.raises(SystemExit):
-        main(["classify", str(folder / "model"), str(tmp_path / "texts.tsv"), "--labels", "sun,moon"])
-    assert "'pl'" in capsys.readouterr().err
+def test_a_language_that_the_model_lacks_is_read_as_unknown(folder, tmp_path, capsys):
+    (tmp_path / "texts.tsv").write_text("pl\tmond\n", encoding="utf-8")
+    assert main(["classify", str(folder / "model"), str(tmp_path / "texts.tsv"), "--labels", "sun,moon"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "read as an unknown language, since the model has none such: pl\n"
+    encode = text_encoder(str(folder / "model"))
+    names = ["moon", "sun"], ["This text is about moon.", "This text is about sun."]
+    labels = unit(sum(encode(each, "en") for each in names))
+    cosines = encode(["mond"], None)[0] @ labels.T
+    assert float(rows(said.out)[0][2]) == pytest.approx(cosines.max(), abs=0.006)
