@@ -202,6 +202,7 @@ class Adaptation:
         most = given.held_out + given.replay_pairs // max(len(self.old) - 1, 1)
         held: dict[str, list[Pair]] = {}
         parallel = self.stream(given.parallel or [], given.add_languages, report)
+        kept: list[Pair] = []  # at the end, those of the added languages
         for name, rows, limit in (("replay", replay, most), ("parallel", parallel, None)):
             kept = []
             for code, drawn in sampled(rows, limit).items():
@@ -209,6 +210,12 @@ class Adaptation:
                 kept += rest
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
             (self.work / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        counts = Counter(row["target_language"] for row in kept)
+        if given.source_mono and min(counts[code] for code in given.add_languages) >= self.rounds["many_pairs"]:
+            raise InputError(
+                f"--parallel has {min(counts.values()):,} pairs or more of each language, and none are mined for so "
+                "many; leave --source_mono out, or raise --many_pairs"
+            )
         if not (self.work / "replay.jsonl").stat().st_size:
             raise InputError(f"the replayed pairs are in none of the model's languages, {', '.join(self.old)}")
         write_json(self.work / "corpora.json", corpora_of(DataArguments(data_dir=given.data_dir), report))

@@ -5,6 +5,7 @@ on from its last checkpoint when it is started again.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -184,12 +185,18 @@ class PairData:
         self.done: dict[tuple, TokenizedPairs] = {}
 
     @cached_property
+    def counts(self) -> Counter[str]:
+        """How many pairs there are of each language."""
+        rows = pair_stream(self.data, self.report)
+        found = Counter(row[side] for row in rows for side in ("source_language", "target_language"))
+        logger.info(self.report)
+        return found
+
+    @cached_property
     def languages(self) -> list[str]:
         """Codes of all languages that occur in the pairs or in single sentences."""
-        found = {(row["source_language"], row["target_language"]) for row in pair_stream(self.data, self.report)}
-        logger.info(self.report)
         single = {language_of(path) for path in text_files(self.data.monolingual_files or [])}
-        return sorted({code for sides in found for code in sides} | single)
+        return sorted(single.union(self.counts))
 
     def tokenized(
         self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig, max_length: int

@@ -6,6 +6,7 @@ adaptive_contrastive_framework.txt, section 2.2, gives no formulas; the form is 
 - Round by round: of each sentence's neighbours by sentence vectors, the best by the ratio margin of their words
   (`adaptive/words.py`), where it is mutual and above a threshold that falls from round to round. A pair counts if the
   sentence vectors have it as mutual best too, or the round before had it.
+- A language with many known pairs is not mined for (`--many_pairs`); the plan is logged before the first round.
 - Training on these pairs and on known ones (`--train_file`, `--data_dir`), in a fixed proportion.
 - The running average of the weights is what mines in the next round, and what the next round starts from.
 - The rounds end when training no longer changes what is found: by the threshold of the round before, a round finds
@@ -19,6 +20,7 @@ import copy
 import json
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
@@ -47,6 +49,7 @@ from .checkpoints import alone, check_settings, settings_text
 from .data.mixture import at_rows, counts_of, mixture
 from .data.pairs import Languages
 from .data.readers import read_pairs
+from .data.resources import to_mine
 from .data.tokenized import TokenizedPairs, join_pairs, tokenize_pairs
 from .distributed import process_count
 from .facts import corpora_of, recipe_of, write_facts
@@ -71,6 +74,7 @@ class SelfTrainArguments:
         last_threshold: In the last.
         k: Neighbours that are compared word by word, and that a similarity is held against.
         max_length_ratio: How many times longer or shorter than usual a target may be.
+        many_pairs: A language with as many known pairs is trained on these alone; others get mined pairs as well.
         mined_share: Share of the training pairs that are mined ones, where known pairs are given.
         average_decay: Of the running average of the weights.
         enough_overlap: Jaccard overlap of a round's pairs with those of the round before, both by the threshold of
@@ -87,6 +91,7 @@ class SelfTrainArguments:
     last_threshold: float = 1.04
     k: int = 8
     max_length_ratio: float = 2.0
+    many_pairs: int = 10_000
     mined_share: float = 0.5
     average_decay: float = 0.95
     enough_overlap: float = 0.9
@@ -95,7 +100,12 @@ class SelfTrainArguments:
 
     def __post_init__(self):
         check_at_least(
-            1, rounds=self.rounds, k=self.k, batch_size=self.batch_size, max_length_ratio=self.max_length_ratio
+            1,
+            rounds=self.rounds,
+            k=self.k,
+            many_pairs=self.many_pairs,
+            batch_size=self.batch_size,
+            max_length_ratio=self.max_length_ratio,
         )
         check_at_least(0, first_threshold=self.first_threshold, last_threshold=self.last_threshold)
         for name in ("mined_share", "average_decay", "enough_overlap"):
@@ -202,6 +212,8 @@ class SelfTraining:
         """As `run`, with the output folder to itself."""
         given = self.arguments, self.model_arguments, self.data
         check_settings(self.root, settings_text(*map(asdict, given), self.args.to_dict()))
+        known = sum((seeds.counts for seeds in self.seeds), Counter())
+        self.targets = to_mine({code: known[code] for code in self.targets}, self.arguments.many_pairs)
         number, overlapping = 0, 0.0
         while number < self.arguments.rounds and overlapping < self.arguments.enough_overlap:
             number += 1

@@ -29,7 +29,7 @@ from .callbacks import BetweenSteps, LanguageMeans, LogMeans
 from .checkpoints import check_same_model, last_complete_checkpoint
 from .data.batches import LengthBucketSampler, PairCollator
 from .data.monolingual import MonolingualTexts
-from .data.resources import MINED, resource_plan, tell_plan
+from .data.resources import resource_plan, tell_plan
 from .data.tokenized import TokenizedPairs, TokenizedTexts, tokenize_pairs
 from .distributed import mean_over_processes
 from .fast_cpu import fast_on_cpu
@@ -177,11 +177,11 @@ class XLingAlignTrainer(Trainer):
             model.add_module("temperature", self.policies.temperature)
 
     def _tell_plan(self, pairs: TokenizedPairs) -> None:
-        """Partition the languages by their pairs, log what is done about each, and take few pairs as they are."""
+        """Log each language's pairs and what is done about them, and take few pairs as they are."""
         args, config = self.args, self.base.config
-        plans = resource_plan(pairs, config, args.few_pairs, args.many_pairs, args.sampling_temperature)
-        tell_plan(plans, self.policies.confidence is not None)
-        self.policies.trust(config.language_id(plan.language) for plan in plans if plan.strategy == MINED)
+        plans = resource_plan(pairs, config, args.sampling_temperature)
+        tell_plan(plans, None if self.policies.confidence is None else args.few_pairs)
+        self.policies.trust(config.language_id(plan.language) for plan in plans if plan.pairs < args.few_pairs)
 
     def progress(self) -> float:
         """Share of the training that is done."""

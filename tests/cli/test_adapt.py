@@ -175,6 +175,11 @@ BAD = {
     "no code": ({"add_languages": "Dutch!"}, (), ["Dutch!", "ISO 639"]),
     "pieces for a tokenizer that takes none": ({}, ("--new_tokens", "5"), ["WordLevel", "--new_tokens"]),
     "unknown flag": ({}, ("--learning_rat", "1"), ["learning_rat", "learning_rate"]),
+    "pairs mined of no language": (
+        {"source_mono": "en.txt"},
+        ("--many_pairs", "100"),
+        ["100 pairs or more", "--source_mono", "--many_pairs"],
+    ),
     "no steps": ({}, ("--max_steps", "0"), ["--max_steps"]),
 }
 

@@ -47,24 +47,22 @@ def test_the_sampler_balances_and_keeps_batches_distinct_and_epochs_exact():
     assert np.median(np.ptp(lengths[order], axis=1)) <= 12  # of 56; ten pairs that fill a sixth of the batches wait
 
 
-def test_the_plan_names_a_strategy_for_every_language_but_the_source(caplog):
+def test_the_plan_names_every_language_but_the_source(caplog):
     config = XLingAlignModel.from_encoder(encoder_config("bert"), [*LANGUAGES, "it"]).config
     rows = [
         {"source": f"sun {number}", "target": "sonne", "source_language": "en", "target_language": code}
         for code, count in (("de", 12), ("fr", 3))
         for number in range(count)
     ]
-    plans = resource_plan(tokenize_pairs(rows, make_tokenizer(), config), config, few=2, many=10, temperature=1.0)
-    assert [(plan.language, plan.pairs, plan.strategy) for plan in plans] == [
-        ("de", 12, "filtered pairs"),
-        ("fr", 3, "filtered and mined pairs"),
-        ("it", 0, "mined pairs"),
-    ]
+    plans = resource_plan(tokenize_pairs(rows, make_tokenizer(), config), config, temperature=1.0)
+    assert [(plan.language, plan.pairs) for plan in plans] == [("de", 12), ("fr", 3), ("it", 0)]
     assert [plan.share for plan in plans] == pytest.approx([0.8, 0.2, 0])
     with caplog.at_level(logging.INFO, logger="xling_align"):
-        tell_plan(plans, filtered=True)
+        tell_plan(plans, few=5)
+        tell_plan(plans[:1], few=None)
     assert caplog.messages == [
-        "de          12 pairs, 80.0 % of the batches: filtered pairs",
-        "fr           3 pairs, 20.0 % of the batches: filtered and mined pairs",
+        "de          12 pairs, 80.0 % of the batches, weighed",
+        "fr           3 pairs, 20.0 % of the batches, as they are: too few to weigh",
         "no pairs, not trained on: it (xling self_train mines pairs from plain text)",
+        "de          12 pairs, 80.0 % of the batches",
     ]

@@ -21,7 +21,7 @@ from xling_align.modeling_xling import XLingAlignModel
 from xling_align.trainers import self_train
 from xling_align.trainers.adaptive import rounds, words
 from xling_align.trainers.data import mixture as mixing
-from xling_align.trainers.data import scripts
+from xling_align.trainers.data import resources, scripts
 from xling_align.trainers.data.readers import read_pairs
 from xling_align.trainers.facts import read_facts
 
@@ -54,6 +54,7 @@ def folder(tmp_path_factory) -> Path:
     model.save_pretrained(root / "model", tokenizer=make_tokenizer())
     (root / "en.txt").write_text("\n".join(ENGLISH) + "\n")
     (root / "de.txt").write_text("\n".join(GERMAN[::-1]) + "\n")
+    (root / "fr.txt").write_text("\n".join(f"bonjour {text}" for text in ENGLISH[::-1]) + "\n")
     (root / "empty.txt").write_text("")
     (root / "latin.en.txt").write_text("\n".join(GERMAN[:50]))
     (root / "long.txt").write_text("\n".join([*GERMAN[:60], "ja " * 400_000, *GERMAN[:5]]))
@@ -82,7 +83,7 @@ def flags(folder: Path, out: Path, **changes: str) -> list[str]:
 def test_examples_in_docstrings_hold():
     import doctest
 
-    for module in (rounds, mixing, words, scripts):
+    for module in (rounds, mixing, resources, scripts, words):
         outcome = doctest.testmod(module)
         assert outcome.attempted and not outcome.failed
 
@@ -123,6 +124,22 @@ def test_known_pairs_of_another_language_join_in(folder, tmp_path):
     assert (tmp_path / "model.safetensors").is_file()
 
 
+def test_a_language_with_many_known_pairs_is_not_mined_for(folder, tmp_path, caplog):
+    known = {"train_file": "fr.tsv", "target_language": "fr", "many_pairs": str(len(ENGLISH)), "rounds": "1"}
+    with caplog.at_level("INFO", logger="xling_align"):
+        self_train.main(flags(folder, tmp_path, mono="en.txt de.txt fr.txt", **known))
+    assert sorted(report(tmp_path, 1)["languages"]) == ["de"]
+    assert not (tmp_path / "rounds" / "1" / "fr.parquet").exists()
+    plan = ["plan: de has 0 known pairs and is trained on mined pairs"]
+    plan += [f"plan: fr has {len(ENGLISH)} known pairs and is trained on known pairs"]
+    assert all(line in caplog.text for line in plan)
+    caplog.clear()
+    with caplog.at_level("INFO", logger="xling_align"):
+        self_train.main(flags(folder, tmp_path / "more", mono="en.txt de.txt fr.txt", **known | {"many_pairs": "121"}))
+    assert f"fr has {len(ENGLISH)} known pairs and is trained on known and mined pairs" in caplog.text
+    assert sorted(report(tmp_path / "more", 1)["languages"]) == ["de", "fr"]
+
+
 def round_pairs(out: Path, number: int) -> dict[tuple[int, int], float]:
     rows = pq.read_table(out / "rounds" / str(number) / "de.parquet").to_pylist()
     return {(row["source_line"], row["target_line"]): row["margin"] for row in rows}
@@ -131,6 +148,7 @@ def round_pairs(out: Path, number: int) -> dict[tuple[int, int], float]:
 def test_rounds_end_when_training_changes_nothing_though_the_threshold_falls(folder, tmp_path):
     settings = {"first_threshold": "1.07", "last_threshold": "0.98", "rounds": "4", "max_steps": "1"}
     settings |= {"learning_rate": "0", "enough_overlap": "0.95", "per_device_train_batch_size": "2"}
+    settings |= {"lexicon_start": "false"}  # words would move, whatever the learning rate
     # The first round sets the embeddings of languages, so that the second finds other pairs at any learning rate.
     self_train.main(flags(folder, tmp_path, **settings))
     assert report(tmp_path, 2)["overlap"] < 0.95 <= report(tmp_path, 3)["overlap"]
@@ -212,7 +230,11 @@ def test_a_run_that_found_nothing_can_be_started_with_another_threshold(folder, 
 BAD = {
     "no text": ({"mono": "de.txt"}, ["'en'", "--mono en.txt xx.txt"]),
     "empty text": ({"mono": "en.txt empty.txt", "mono_languages": "en de"}, ["empty.txt", "no sentence"]),
-    "no such text": ({"mono": "en.txt fr.txt"}, ["fr.txt", "no file"]),
+    "no such text": ({"mono": "en.txt none.txt", "mono_languages": "en de"}, ["none.txt", "no file"]),
+    "many pairs of every language": (
+        {"train_file": "gold.tsv", "target_language": "de", "many_pairs": "20"},
+        ["de: 20 known pairs or more", "--many_pairs", "xling align"],
+    ),
     "languages swapped": ({"mono": "de.txt en.txt", "mono_languages": "en de"}, ["looks like", "swap"]),
     "two codes for three files": ({"mono_languages": "en"}, ["2 files", "its own code"]),
     "no code": ({"mono_languages": "en German!"}, ["German!", "ISO 639"]),

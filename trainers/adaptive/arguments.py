@@ -41,8 +41,8 @@ class AdaptiveArguments:
             they may be translations as well.
         sampling_temperature: T of p ~ n^(1/T), the share of a language pair with n pairs in the batches; 1 for the
             pairs as they are, 5 as in much published work, towards infinity for all languages alike.
-        few_pairs: A language with fewer pairs is one to mine for.
-        many_pairs: A language with as many pairs needs no mined ones.
+        few_pairs: Of adaptive and scores: a language with fewer pairs has them taken as they are, for they are too few
+            to tell the bad ones.
     """
 
     pair_weights: str = "fixed"
@@ -65,7 +65,6 @@ class AdaptiveArguments:
     hard_margin: float = 0.95
     sampling_temperature: float = 1.0
     few_pairs: int = 100
-    many_pairs: int = 10_000
 
     def check_adaptive(self, inter_loss: str, tau: float) -> None:
         """Refuse values that no part can work with.
@@ -87,7 +86,6 @@ class AdaptiveArguments:
         check_at_least(1, sampling_temperature=self.sampling_temperature)
         check_at_least(1e-3, weight_width=self.weight_width, tau_min=self.tau_min)
         check_at_least(self.tau_min, tau_max=self.tau_max)
-        check_at_least(self.few_pairs, many_pairs=self.many_pairs)
         if self.weight_warmup > 1:
             raise InputError(f"--weight_warmup is {self.weight_warmup}; it is a share of the training, at most 1")
         if not -5 <= self.weight_z <= 0:

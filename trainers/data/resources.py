@@ -6,31 +6,55 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xling_align.modeling_xling import XLingAlignConfig
+from xling_align.modeling_xling import InputError, XLingAlignConfig
 
 from .tokenized import TokenizedPairs
 
 logger = logging.getLogger("xling_align")
 
-FILTERED, BOTH, MINED = "filtered pairs", "filtered and mined pairs", "mined pairs"
+KNOWN, BOTH, MINED = "known pairs", "known and mined pairs", "mined pairs"
 
 
-def strategy(pairs: int, few: int = 100, many: int = 10_000) -> str:
-    """What a language is trained on, by how many pairs it has.
+def strategy(pairs: int, many: int) -> str:
+    """What rounds of mining and training take for a language, by how many known pairs it has.
 
     Args:
-        pairs: Its pairs.
-        few: With fewer, pairs are mined, and those that are there are taken as they are: too few to tell the bad ones.
+        pairs: Its known pairs.
         many: With as many, none are mined.
 
     Returns:
-        `FILTERED`, `BOTH` or `MINED`.
+        `KNOWN`, `BOTH` or `MINED`.
 
     Example:
-        >>> strategy(20_000), strategy(5_000), strategy(0)
-        ('filtered pairs', 'filtered and mined pairs', 'mined pairs')
+        >>> strategy(20_000, 10_000), strategy(5_000, 10_000), strategy(0, 10_000)
+        ('known pairs', 'known and mined pairs', 'mined pairs')
     """
-    return FILTERED if pairs >= many else BOTH if pairs >= few else MINED
+    return KNOWN if pairs >= many else BOTH if pairs else MINED
+
+
+def to_mine(pairs: dict[str, int], many: int) -> list[str]:
+    """Log the strategy for each language.
+
+    Args:
+        pairs: Known pairs of each language.
+        many: See `strategy`.
+
+    Returns:
+        The languages to mine pairs of.
+
+    Raises:
+        InputError: There is none.
+    """
+    plan = {code: strategy(number, many) for code, number in pairs.items()}
+    for code, kind in plan.items():
+        logger.info("plan: %s has %s known pairs and is trained on %s", code, f"{pairs[code]:,}", kind)
+    mined = [code for code, kind in plan.items() if kind != KNOWN]
+    if not mined:
+        raise InputError(
+            f"{', '.join(plan)}: {many:,} known pairs or more, so none are mined; raise --many_pairs, or train on "
+            "the known pairs by xling align"
+        )
+    return mined
 
 
 def group_shares(counts: np.ndarray, temperature: float) -> np.ndarray:
@@ -76,31 +100,25 @@ def balanced_order(groups: np.ndarray, temperature: float, generator: np.random.
 
 @dataclass(frozen=True)
 class LanguagePlan:
-    """What is planned for one language.
+    """What one language is trained on.
 
     Attributes:
         language: Its code.
         pairs: Its pairs with any other language.
-        strategy: Of `strategy`.
         share: Of the pairs in the batches.
     """
 
     language: str
     pairs: int
-    strategy: str
     share: float
 
 
-def resource_plan(
-    pairs: TokenizedPairs, config: XLingAlignConfig, few: int, many: int, temperature: float
-) -> list[LanguagePlan]:
+def resource_plan(pairs: TokenizedPairs, config: XLingAlignConfig, temperature: float) -> list[LanguagePlan]:
     """The plan for every language of a model but the source language, those with most pairs first.
 
     Args:
         pairs: The training pairs.
         config: The model's.
-        few: See `strategy`.
-        many: See `strategy`.
         temperature: See `group_shares`.
 
     Returns:
@@ -114,25 +132,22 @@ def resource_plan(
             number[row] += count
             share[row] += part
     rows = {code: config.language_id(code) for code in config.languages if code != config.source_language}
-    plans = [
-        LanguagePlan(code, number[row], strategy(number[row], few, many), share[row]) for code, row in rows.items()
-    ]
+    plans = [LanguagePlan(code, number[row], share[row]) for code, row in rows.items()]
     return sorted(plans, key=lambda plan: -plan.pairs)
 
 
-def tell_plan(plans: list[LanguagePlan], filtered: bool) -> None:
+def tell_plan(plans: list[LanguagePlan], few: int | None) -> None:
     """Log the plan, a line for each language that has pairs and one for those without.
 
     Args:
         plans: Of `resource_plan`.
-        filtered: Whether pairs are weighed at all.
+        few: A language with fewer pairs has them taken as they are; None if pairs are not weighed at all.
     """
     for plan in plans:
         if plan.pairs:
-            what = plan.strategy if filtered else plan.strategy.replace("filtered", "all")
-            logger.info(
-                "%-4s %9s pairs, %4.1f %% of the batches: %s", plan.language, f"{plan.pairs:,}", 100 * plan.share, what
-            )
+            how = "" if few is None else ", weighed" if plan.pairs >= few else ", as they are: too few to weigh"
+            number, share = f"{plan.pairs:,}", 100 * plan.share
+            logger.info("%-4s %9s pairs, %4.1f %% of the batches%s", plan.language, number, share, how)
     without = [plan.language for plan in plans if not plan.pairs]
     if without:
         logger.info("no pairs, not trained on: %s (xling self_train mines pairs from plain text)", ", ".join(without))
