@@ -126,10 +126,11 @@ class TaskView:
 
     @cached_property
     def measures(self) -> list[tuple[str, list[float | None]]]:
-        """What else was measured, by name: of each model the mean over the languages besides the source."""
+        """What was measured besides the metric, by name: each model's mean over the languages besides the source."""
         found = [_mean_details(self.results.get(model, {}).get("details") or {}, self.source) for model in self.models]
         names = dict.fromkeys(name for own in found for name in own)
-        return [(name.replace("_", " "), [own.get(name) for own in found]) for name in names]
+        further = {name.replace("_", " "): [own.get(name) for own in found] for name in names}
+        return [(name, means) for name, means in further.items() if name != self.metric]
 
     @cached_property
     def mean_row(self) -> dict[str, Any]:
