@@ -87,15 +87,15 @@ def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
 
 
 def value(item: Any) -> str:
-    """Show a value of no known kind: digits grouped, lists with commas, None as a dash.
+    """Show a value of no known kind: digits grouped, fractions to four digits, lists with commas, None as a dash.
 
-    >>> value(1234567), value(0.25), value([1, 2]), value(True), value({"de": 3, "fr": 4})
-    ('1,234,567', '0.25', '1, 2', 'yes', 'de 3, fr 4')
+    >>> value(1234567), value(1 / 3), value([1, 2]), value(True), value({"de": 3, "fr": 4})
+    ('1,234,567', '0.3333', '1, 2', 'yes', 'de 3, fr 4')
     """
     if item is None or isinstance(item, bool):
         return {None: ABSENT, True: "yes", False: "no"}[item]
     if isinstance(item, int | float):
-        return f"{item:,}" if abs(item) >= 1000 else str(item)
+        return f"{item:,}" if isinstance(item, int) or abs(item) >= 1000 else f"{item:.4g}"
     if isinstance(item, Mapping):
         return ", ".join(f"{name} {value(part)}" for name, part in item.items())
     return ", ".join(value(part) for part in item) if isinstance(item, list) else str(item)
