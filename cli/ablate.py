@@ -32,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--without", type=words, default=[], help="parts, each taken out alone: afm,language,...")
     parser.add_argument("--against", type=words, default=[], help="other recipes to train and measure as well")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each variant (default 5)")
-    parser.add_argument("--seeds_without", type=int, help="runs of each with a part taken out, if fewer")
+    parser.add_argument(
+        "--seeds_without",
+        type=int,
+        help="runs, if fewer, of all but the recipe, the unaligned encoder and the first of --against",
+    )
     parser.add_argument(
         "--equal_time", type=words, default=[], help="those of --against to train for as long as the recipe as well"
     )
@@ -123,7 +127,8 @@ class Study:
 
     def seeds(self, variant: str) -> int:
         """How many runs a variant has."""
-        return self.args.seeds_without or self.args.seeds if variant.startswith("without ") else self.args.seeds
+        compared = variant in (UNALIGNED, WHOLE, *self.args.against[:1])
+        return self.args.seeds if compared else self.args.seeds_without or self.args.seeds
 
     def steps(self, variant: str, steps: int) -> int:
         """Steps of a variant that is trained for as long as the whole recipe, by the first seed's time for a step."""
