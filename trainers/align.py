@@ -32,7 +32,7 @@ from .data.readers import ReadReport, read_data_dir, read_pairs
 from .data.tokenized import TokenizedPairs, tokenize_pairs
 from .facts import corpora_of, recipe_of, write_facts
 from .levels import chosen_losses
-from .lexicon import start_from_translations
+from .lexicon import start_words
 from .lm_head import load_lm_head
 from .programs import check_writable, log_to_screen, tell_processes
 from .subwords import share_subwords
@@ -214,10 +214,8 @@ def has_lexicon(model_arguments: ModelArguments, args: XLingAlignTrainingArgumen
     return model_arguments.lexicon_start and not {"lexicon", "word"} & set(args.without)
 
 
-def start_embeddings(model: XLingAlignModel, pairs: TokenizedPairs, by_lexicon: bool, special: list[int]) -> None:
-    """Set the word embeddings by translations if asked for, and those of languages that were never trained before."""
-    if by_lexicon:
-        start_from_translations(model, pairs, special)
+def start_new_languages(model: XLingAlignModel, pairs: TokenizedPairs) -> None:
+    """Set the language embeddings of a model that was never trained before."""
     if model.config.language_token == "insert" and not model.language.count.any():
         model.init_language_embeddings(pairs.token_counts(len(model.config.languages), model.config.vocab_size))
 
@@ -242,8 +240,9 @@ def build(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
     model = load_model(model_arguments, pairs.languages, pairs.data.source_language)
     tokenizer = load_tokenizer(str(model_arguments.encoder))
     tokenized = pairs.tokenized(tokenizer, model.config, args.max_length)
-    by_lexicon = has_lexicon(model_arguments, args) and not is_aligned(str(model_arguments.encoder))
-    start_embeddings(model, tokenized, by_lexicon, tokenizer.all_special_ids)
+    if has_lexicon(model_arguments, args) and not is_aligned(str(model_arguments.encoder)):
+        start_words(model, tokenizer, tokenized)
+    start_new_languages(model, tokenized)
     if len(model.towers) > 1 and (model_arguments.share_subwords or model_arguments.lora_rank):
         raise InputError("--share_subwords and --lora_rank are for one encoder; leave them out for a dual encoder")
     if model_arguments.freeze_embeddings:

@@ -73,8 +73,8 @@ class ModelArguments:
         pooling: See `XLingAlignConfig`.
         projection_dim: See `XLingAlignConfig`.
         lexicon_start: Start a plain encoder's word embeddings at those of their translations in the source language,
-            as the pairs show them. An aligned model keeps its own; in rounds of mining those of the mined languages
-            start each round at the translations that its pairs show.
+            as the pairs show them, unless fewer of the pairs find each other then. An aligned model keeps its own; in
+            rounds of mining those of the mined languages start each round at the translations that its pairs show.
         share_subwords: Let pieces that are spelled alike learn together, for text that is too little for each alone.
         freeze_embeddings: Keep the word embeddings as they are.
         lora_rank: Train low-rank adapters of this rank in the encoder's linear layers instead of the encoder;

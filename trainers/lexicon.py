@@ -12,19 +12,60 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
+from transformers import PreTrainedTokenizerBase
 
+from xling_align.eval.encoding import TextEncoder, has_fast_bf16
+from xling_align.eval.metrics.retrieval import retrieval_scores
 from xling_align.modeling_xling import InputError, XLingAlignModel
 
 from .data.tokenized import TokenizedPairs
 
 logger = logging.getLogger("xling_align")
 
+SAMPLE = 1_000  # pairs that are held against one another, of all languages
 MOST_PAIRS = 200_000  # of a language pair that are counted
 PART = 20_000  # pairs counted at a time
 FEWEST = 2  # pairs that two words have to share
 LEAST = 0.03  # association of two words that are taken for translations
 CERTAIN = 0.15  # association from which on a word takes its translations' place altogether
 SHARPNESS = 4  # power of the association, so that the best translation outweighs the many that come along with it
+
+
+def start_words(model: XLingAlignModel, tokenizer: PreTrainedTokenizerBase, pairs: TokenizedPairs) -> None:
+    """Move the words of a plain encoder to their translations, unless fewer of the pairs find each other then.
+
+    An encoder that has seen much knows better where its words belong than counts do.
+
+    Args:
+        model: With one encoder.
+        tokenizer: Its tokenizer.
+        pairs: Token ids; a text's first and last token are special ones.
+    """
+    table = model.get_input_embeddings().weight
+    own, before = table.detach().clone(), found_share(model, tokenizer, pairs)
+    if not start_from_translations(model, pairs, tokenizer.all_special_ids):
+        return
+    after = found_share(model, tokenizer, pairs)
+    logger.info("of a sample of the pairs %.1f %% find each other, %.1f %% before", 100 * after, 100 * before)
+    if after < before:
+        table.data.copy_(own)
+        logger.warning("the words stay where the encoder has them, since more pairs find each other there")
+
+
+def found_share(model: XLingAlignModel, tokenizer: PreTrainedTokenizerBase, pairs: TokenizedPairs) -> float:
+    """How many of a sample's translations are the nearest: the mean over the language pairs and both directions."""
+    encode = TextEncoder(model, tokenizer, "cls", normalize=True, bf16=has_fast_bf16())
+    groups, scores = np.unique(pairs.groups), []
+    for group in groups:
+        rows = np.flatnonzero(pairs.groups == group)
+        rows = rows[:: -(-len(rows) // max(SAMPLE // len(groups), 2))]
+        vectors = []
+        for texts in (2 * rows, 2 * rows + 1):
+            ids = [pairs.text(text).tolist() for text in texts]
+            code = model.config.languages[pairs.languages[texts[0]] - 1]
+            vectors.append(encode(tokenizer.batch_decode(ids, skip_special_tokens=True), code))
+        scores.append(retrieval_scores(*vectors)["accuracy"])
+    return float(np.mean(scores))
 
 
 def start_from_translations(

@@ -9,9 +9,17 @@ import torch
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.modeling_xling import InputError, XLingAlignModel
 from xling_align.trainers import align
+from xling_align.trainers import lexicon as lexicon_file
 from xling_align.trainers.arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments
 from xling_align.trainers.data.tokenized import TokenizedPairs, join_pairs
-from xling_align.trainers.lexicon import associations, lexicon, occurrences, start_from_translations
+from xling_align.trainers.lexicon import (
+    associations,
+    found_share,
+    lexicon,
+    occurrences,
+    start_from_translations,
+    start_words,
+)
 
 ENGLISH, GERMAN, FRENCH = 1, 2, 3  # rows of the languages
 WORDS = np.arange(10, 20)  # of English; German says WORDS + 10, French WORDS + 20
@@ -142,7 +150,7 @@ def test_a_dual_encoder_is_refused_in_one_line(encoder_folders):
 @pytest.mark.parametrize("without, starts", [([], True), (["lexicon"], False), (["word"], False), (["intra"], True)])
 def test_the_start_is_a_part_of_the_word_level(tmp_path, encoder_folders, monkeypatch, without, starts):
     calls = []
-    monkeypatch.setattr(align, "start_from_translations", lambda *given: calls.append(given))
+    monkeypatch.setattr(align, "start_words", lambda *given: calls.append(given))
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"the dog {i}\tder Hund {i}\n" for i in range(20)), encoding="utf-8")
     pairs = align.PairData(DataArguments(train_file=[str(path)], target_language="de"))
@@ -158,7 +166,7 @@ def test_the_start_is_a_part_of_the_word_level(tmp_path, encoder_folders, monkey
 
 def test_an_aligned_model_keeps_its_embeddings(tmp_path, encoder_folders, monkeypatch):
     calls = []
-    monkeypatch.setattr(align, "start_from_translations", lambda *given: calls.append(given))
+    monkeypatch.setattr(align, "start_words", lambda *given: calls.append(given))
     XLingAlignModel.from_encoder(encoder_folders["bert"], ["de", "en"]).save_pretrained(tmp_path / "aligned")
     make_tokenizer().save_pretrained(tmp_path / "aligned")
     path = tmp_path / "pairs.tsv"
@@ -179,3 +187,48 @@ def test_words_that_another_language_uses_more_stay_when_only_some_languages_mov
     assert len(said) == 5 and not certainty[said].any()
     assert (certainty[np.setdiff1d(WORDS + 10, said)] == 1).all()
     assert not lexicon(french, ENGLISH, 50, [GERMAN])[1].any()
+
+
+ENGLISH_WORDS = ["good", "morning", "night", "day", "sun", "moon"]
+GERMAN_WORDS = ["guten", "morgen", "nacht", "tag", "sonne", "mond"]
+
+
+def spoken(generator: np.random.Generator, count: int = 120) -> TokenizedPairs:
+    """Pairs of three words each, in the words of the tiny tokenizer."""
+    tokenizer, texts = make_tokenizer(), []
+    for _ in range(count):
+        chosen = generator.permutation(len(ENGLISH_WORDS))[:3]
+        for words in (ENGLISH_WORDS, GERMAN_WORDS):
+            texts.append(tokenizer(" ".join(words[each] for each in chosen))["input_ids"])
+    ends = np.cumsum([len(text) for text in texts])
+    return TokenizedPairs(np.concatenate(texts).astype(np.int32), ends, np.tile([1, 2], count), np.arange(count))
+
+
+def test_words_move_where_more_pairs_find_each_other_then(encoder_folders, caplog):
+    torch.manual_seed(0)
+    model = XLingAlignModel.from_encoder(encoder_folders["bert"], LANGUAGES, language_token="none")
+    pairs, tokenizer = spoken(np.random.default_rng(0)), make_tokenizer()
+    before = found_share(model, tokenizer, pairs)
+    with caplog.at_level(logging.INFO):
+        start_words(model, tokenizer, pairs)
+    after = found_share(model, tokenizer, pairs)
+    assert after > before + 0.2 and f"{100 * after:.1f} % find each other, {100 * before:.1f} % before" in caplog.text
+
+
+def test_words_stay_where_the_encoder_knows_better(encoder_folders, caplog, monkeypatch):
+    torch.manual_seed(0)
+    model = XLingAlignModel.from_encoder(encoder_folders["bert"], LANGUAGES, language_token="none")
+    pairs, tokenizer = spoken(np.random.default_rng(0)), make_tokenizer()
+    table = model.get_input_embeddings().weight
+    english, german = (tokenizer.convert_tokens_to_ids(words) for words in (ENGLISH_WORDS, GERMAN_WORDS))
+    table.data[german] = table.data[english]  # an encoder that has all words at their translations
+    before = table.detach().clone()
+
+    def misled(*given) -> int:
+        table.data[german] = table.data[english[::-1]]
+        return len(german)
+
+    monkeypatch.setattr(lexicon_file, "start_from_translations", misled)
+    start_words(model, tokenizer, pairs)
+    torch.testing.assert_close(table.detach(), before, rtol=0, atol=0)
+    assert "the words stay where the encoder has them" in caplog.text
