@@ -2,12 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FEWEST = 20  # texts of a language whose mean similarity says something about a label
 
@@ -30,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print language, label, score and text of each line of the file, in its order."""
-    from xling_align.cli.models import by_language, quiet, read_rows, text_encoder
+    from xling_align.cli.models import by_language, quiet, read_rows
+    from xling_align.cli.subject import Subject
     from xling_align.eval.tasks.label_names import (
         check_prompts,
         label_vectors,
@@ -38,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
         read_prompts,
         similarities,
     )
-    from xling_align.modeling_xling import InputError, XLingAlignConfig
+    from xling_align.modeling_xling import InputError
 
     quiet()
     if bool(args.labels) == bool(args.label_prompts):
@@ -53,20 +49,14 @@ def run(args: argparse.Namespace) -> None:
     few = [code for code, distinct in texts.items() if len(distinct) < FEWEST]
     if args.calibrate and few:
         raise InputError(f"--calibrate needs {FEWEST} texts or more of each language; there are fewer of {few[0]!r}")
-    encoder = text_encoder(args.model)
-    codes = {code: code for code in (*texts, *(each.language for each in prompts))}
-    if isinstance(config := encoder.model.config, XLingAlignConfig):
-        codes = {code: code if code in config.languages else None for code in codes}
-    if unknown := [code for code, known in codes.items() if known is None]:
+    subject = Subject(args.model)
+    codes = dict.fromkeys([*texts, *(each.language for each in prompts)])
+    if unknown := [code for code in codes if subject.languages and not subject.code(code)]:
         print(f"read as an unknown language, since the model has none such: {', '.join(unknown)}", file=sys.stderr)
-
-    def encode(texts: Sequence[str], language: str) -> "np.ndarray":
-        return encoder(texts, codes[language])
-
-    labels, vectors = label_vectors(encode, prompts)
+    labels, vectors = label_vectors(subject.encode, prompts)
     answers = {}
     for code, distinct in texts.items():
-        scores = similarities(encode, distinct, code, vectors, args.calibrate)
+        scores = similarities(subject.encode, distinct, code, vectors, args.calibrate)
         for text, found in zip(distinct, scores, strict=True):
             answers[code, text] = f"{labels[found.argmax()]}\t{found.max():.2f}"
     for code, text in rows:

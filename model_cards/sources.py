@@ -75,7 +75,10 @@ PARTS: dict[str, dict[str, tuple[str, str | None]]] = {
     },
 }
 EXTRAS: dict[str, tuple[str, str | None]] = {
-    "lexicon_start": ("Words: embeddings start at those of their translations, as the pairs show them", None),
+    "lexicon_start": (
+        "Words: embeddings start at those of their translations, if more of the pairs find each other then",
+        None,
+    ),
     "share_subwords": ("Word pieces that are spelled alike learn together", "fasttext"),
     "lora_rank": ("Low-rank adapters (rank {}), merged into the encoder", "lora"),
     "added_languages": ("Languages added to a model that was aligned before: {}", None),

@@ -227,7 +227,7 @@ class Adaptation:
         texts = [*given.mono, *([given.source_mono] if given.source_mono else [])]
         corpora = {Path(path).name: {"pairs": "single sentences"} for path in texts}
         corpora |= json.loads((self.work / "corpora.json").read_text(encoding="utf-8"))
-        recipe = recipe_of(ModelArguments(encoder=given.model), self.args)
+        recipe = recipe_of(ModelArguments(encoder=given.model, lexicon_start=True), self.args)
         if given.source_mono:
             recipe["rounds"] = self.rounds["rounds"]
         write_facts(self.output, given.model, corpora, recipe | {"added_languages": given.add_languages})

@@ -281,8 +281,10 @@ def align(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
     if args.should_save:
-        corpora = corpora_of(pairs.data, pairs.report)
-        write_facts(args.output_dir, str(model_arguments.encoder), corpora, recipe_of(model_arguments, args))
+        recipe = recipe_of(model_arguments, args)
+        if is_aligned(str(model_arguments.encoder)):
+            del recipe["lexicon_start"]  # its words stayed; how they started, its own facts say
+        write_facts(args.output_dir, str(model_arguments.encoder), corpora_of(pairs.data, pairs.report), recipe)
     logger.info("saved to %s", args.output_dir)
     return trainer
 

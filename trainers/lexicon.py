@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from xling_align.eval.encoding import TextEncoder, has_fast_bf16
 from xling_align.eval.metrics.retrieval import retrieval_scores
-from xling_align.modeling_xling import InputError, XLingAlignModel
+from xling_align.modeling_xling import XLingAlignModel
 
 from .data.tokenized import TokenizedPairs
 
@@ -41,14 +42,16 @@ def start_words(model: XLingAlignModel, tokenizer: PreTrainedTokenizerBase, pair
         tokenizer: Its tokenizer.
         pairs: Token ids; a text's first and last token are special ones.
     """
-    table = model.get_input_embeddings().weight
-    own, before = table.detach().clone(), found_share(model, tokenizer, pairs)
-    if not start_from_translations(model, pairs, tokenizer.all_special_ids):
+    words, places = translated(model, pairs, tokenizer.all_special_ids)
+    if not len(words):
         return
+    table = model.get_input_embeddings().weight.data
+    own, before = table[words].clone(), found_share(model, tokenizer, pairs)
+    table[words] = places
     after = found_share(model, tokenizer, pairs)
     logger.info("of a sample of the pairs %.1f %% find each other, %.1f %% before", 100 * after, 100 * before)
     if after < before:
-        table.data.copy_(own)
+        table[words] = own
         logger.warning("the words stay where the encoder has them, since more pairs find each other there")
 
 
@@ -70,45 +73,56 @@ def found_share(model: XLingAlignModel, tokenizer: PreTrainedTokenizerBase, pair
 
 def start_from_translations(
     model: XLingAlignModel, pairs: TokenizedPairs, special: Sequence[int] = (), languages: Sequence[str] | None = None
-) -> int:
-    """Move the word embeddings of languages to those of their translations in the source language, in place.
-
-    The words of each language pair are held against those of the source language: their association is the Dice
-    coefficient of the pairs that they occur in, of as many shared pairs as there are beyond chance. A word goes to
-    the mean of its translations, by association to the fourth power and by frequency over the languages, in the
-    length that it has; with little association only part of the way. Words that the source language uses most stay,
-    and those that a language which is not to move uses more.
+) -> None:
+    """Move the word embeddings of languages to those of their translations, in place; see `translated`.
 
     Args:
-        model: With one encoder.
+        model: As `translated`.
+        pairs: As `translated`.
+        special: As `translated`.
+        languages: As `translated`.
+    """
+    words, places = translated(model, pairs, special, languages)
+    model.get_input_embeddings().weight.data[words] = places
+
+
+def translated(
+    model: XLingAlignModel, pairs: TokenizedPairs, special: Sequence[int] = (), languages: Sequence[str] | None = None
+) -> tuple[np.ndarray, Tensor]:
+    """Words of languages that have translations in the source language, and where these are.
+
+    The words of each language pair are held against those of the source language: their association is the Dice
+    coefficient of the pairs that they occur in, of as many shared pairs as there are beyond chance. A word's place is
+    the mean of its translations, by association to the fourth power and by frequency over the languages, in the
+    length that it has; with little association it is only part of the way. Words that the source language uses most
+    stay, and those that a language which is not to move uses more.
+
+    Args:
+        model: With word embeddings (vocab, dim). Those of a dual encoder stay: its towers have no space in common.
         pairs: Token ids; a text's first and last token are special ones.
         special: Ids that stay where they are, such as that of unknown words.
         languages: Codes of those whose words move; all but the source language unless given.
 
     Returns:
-        How many words were moved; none, with a warning, if no word goes together with one of the source language.
-
-    Raises:
-        InputError: A dual encoder.
+        Ids (words,) and embeddings (words, dim); none, with a warning, where all stay.
     """
+    table = model.get_input_embeddings().weight.detach()
     if len(model.towers) > 1:
-        raise InputError("--lexicon_start is for one encoder; leave it out for a dual encoder")
-    table = model.get_input_embeddings().weight
+        logger.warning("the words of a dual encoder start where they are: its towers have no space in common")
+        return np.zeros(0, int), table[:0]
     ids = None if languages is None else [model.config.language_id(code) for code in languages]
     source = model.config.language_id(model.config.source_language)
     translations, certainty = lexicon(pairs, source, len(table), ids)
     certainty[list(special)] = 0
-    moved = np.flatnonzero(certainty)
-    if not len(moved):
+    words = np.flatnonzero(certainty)
+    if not len(words):
         logger.warning("no word goes together with one of %r: all start where they are", model.config.source_language)
-        return 0
-    with torch.no_grad():
-        own = table[moved].float()
-        means = torch.from_numpy(translations[moved] @ table.float().cpu().numpy()).to(own)
-        means *= (own.norm(dim=1) / means.norm(dim=1).clamp(min=1e-12)).unsqueeze(1)
-        table[moved] = own.lerp(means, torch.from_numpy(certainty[moved]).to(own).unsqueeze(1)).to(table)
-    logger.info("%d words start at their translations", len(moved))
-    return len(moved)
+        return words, table[:0]
+    own = table[words].float()
+    means = torch.from_numpy(translations[words] @ table.float().cpu().numpy()).to(own)
+    means *= (own.norm(dim=1) / means.norm(dim=1).clamp(min=1e-12)).unsqueeze(1)
+    logger.info("%d words start at their translations", len(words))
+    return words, own.lerp(means, torch.from_numpy(certainty[words]).to(own).unsqueeze(1)).to(table)
 
 
 def lexicon(
@@ -156,7 +170,7 @@ def lexicon(
 
 def occurrences(pairs: TokenizedPairs, texts: np.ndarray, vocab: int) -> sparse.csr_matrix:
     """Which words are in which texts, special tokens left out (texts, vocab)."""
-    found = [np.unique(pairs.text(text)[1:-1]) for text in texts]
+    found = [pairs.words(text) for text in texts]
     ends = np.cumsum([0, *map(len, found)])
     words = np.concatenate(found)
     return sparse.csr_matrix((np.ones(len(words), np.float32), words, ends), shape=(len(texts), vocab))

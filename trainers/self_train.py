@@ -35,7 +35,7 @@ from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignM
 
 from .adaptive.neighbours import load_faiss
 from .adaptive.rounds import falling
-from .align import PairData, load_model, with_lm_head
+from .align import PairData, load_model, start_new_languages, with_lm_head
 from .arguments import (
     DataArguments,
     ModelArguments,
@@ -46,7 +46,7 @@ from .arguments import (
 )
 from .averaging import train_average
 from .checkpoints import alone, check_settings, settings_text
-from .data.mixture import at_rows, counts_of, mixture
+from .data.mixture import counts_of, mixture
 from .data.pairs import Languages
 from .data.readers import read_pairs
 from .data.resources import to_mine
@@ -235,8 +235,7 @@ class SelfTraining:
         """Leave beside the model what it was trained on and how, for its card."""
         corpora = {Path(path).name: {"pairs": "single sentences"} for path in self.files.values()}
         for seeds in self.seeds:
-            if seeds.languages:  # they have been read then, and the report is filled
-                corpora |= corpora_of(seeds.data, seeds.report)
+            corpora |= corpora_of(seeds.data, seeds.report)
         recipe = recipe_of(self.model_arguments, self.args) | {"rounds": rounds}
         write_facts(self.args.output_dir, str(self.model_arguments.encoder), corpora, recipe)
 
@@ -326,9 +325,8 @@ class SelfTraining:
         if self.model_arguments.lexicon_start:
             special = self.tokenizer.all_special_ids
             start_from_translations(model, join_pairs([mined, *known]), special, self.targets)
-        pairs = self.training_pairs(number, [at_rows(mined, copies), *known])
-        if model.config.language_token == "insert" and not model.language.count.any():  # never trained before
-            model.init_language_embeddings(pairs.token_counts(len(model.config.languages), model.config.vocab_size))
+        pairs = self.training_pairs(number, [mined.take(copies), *known])
+        start_new_languages(model, pairs)
         whole = with_lm_head(model, self.model_arguments, args)
         train_average(whole, args, pairs, self.tokenizer, self.arguments.average_decay, folder / "model")
 

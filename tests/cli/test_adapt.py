@@ -79,6 +79,7 @@ def test_pairs_align_an_added_language(folder, tmp_path, capsys):
     rows = {"pairs": len(TEXTS["en"])}
     single = {"pairs": "single sentences"}
     assert facts["training_data"] == {"nl.txt": single, "replay.jsonl": rows, "parallel.jsonl": rows}
+    assert facts["recipe"]["lexicon_start"] is True
     assert facts["recipe"]["added_languages"] == ["nl"] and "rounds" not in facts["recipe"]
     assert str(folder) not in json.dumps(facts)
 

@@ -52,6 +52,10 @@ def test_what_a_card_needs_is_left_beside_the_model_and_names_no_folder(flags, t
     assert facts["training_data"] == {"pairs.tsv": {"pairs": 64}, "bible": {"pairs": 1}}  # as many as were read
     assert facts["recipe"]["learning_rate"] == 1e-3 and facts["recipe"]["max_steps"] == 1
     assert facts["recipe"]["inter_loss"] == "infonce" and facts["base_model"] is None
+    assert facts["recipe"]["lexicon_start"] is False
+    on = ["--encoder", str(tmp_path / "out"), "--lexicon_start", "true", "--output_dir", str(tmp_path / "on")]
+    align.main([*own, "--max_steps", "1", *on])
+    assert read_facts(tmp_path / "on")["recipe"]["lexicon_start"] is False  # an aligned model's words stay
     assert "/" not in json.dumps(facts)
     write_facts(tmp_path, str(tmp_path / "out"), {"more.tsv": {"pairs": 3}}, {"inter_loss": "rince"})
     further = read_facts(tmp_path)

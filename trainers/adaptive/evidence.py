@@ -84,7 +84,7 @@ class Words:
     @classmethod
     def of(cls, pairs: TokenizedPairs, texts: np.ndarray) -> "Words":
         """The rarest words of each text; one that has none is taken for the word 0."""
-        found = [np.unique(text[1:-1]) if len(text := pairs.text(row)) > 2 else np.zeros(1, int) for row in texts]
+        found = [words if len(words := pairs.words(row)) else np.zeros(1, int) for row in texts]
         frequency = np.bincount(np.concatenate(found))
         rarest = [words[np.argsort(frequency[words], kind="stable")[:MOST_WORDS]] for words in found]
         return cls(np.concatenate(rarest), np.array([len(words) for words in rarest]), frequency, len(texts))

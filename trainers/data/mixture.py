@@ -7,15 +7,6 @@ import numpy as np
 from .tokenized import TokenizedPairs, join_pairs
 
 
-def at_rows(pairs: TokenizedPairs, rows: np.ndarray) -> TokenizedPairs:
-    """Some of the pairs, by row; a row may occur several times."""
-    texts = [pairs.text(2 * int(row) + side) for row in rows for side in (0, 1)]
-    ends = np.cumsum([len(text) for text in texts])
-    languages = pairs.languages.reshape(-1, 2)[rows].reshape(-1)
-    scores = None if pairs.scores is None else pairs.scores[rows]
-    return TokenizedPairs(np.concatenate(texts), ends, languages, pairs.pair_ids[rows], scores)
-
-
 def drawn_rows(count: int, number: int, generator: np.random.Generator) -> np.ndarray:
     """Rows (number,) in random order, each of the `count` as often as any other, give or take one.
 
@@ -49,4 +40,4 @@ def mixture(parts: Sequence[TokenizedPairs], shares: Sequence[float], number: in
     """
     generator = np.random.default_rng(seed)
     drawn = zip(parts, counts_of(shares, number), strict=True)
-    return join_pairs([at_rows(part, drawn_rows(len(part), count, generator)) for part, count in drawn if count])
+    return join_pairs([part.take(drawn_rows(len(part), count, generator)) for part, count in drawn if count])

@@ -92,11 +92,15 @@ class TokenizedPairs(Dataset):
             "pair_id": self.pair_ids[index],
         }
 
+    def words(self, row: int) -> np.ndarray:
+        """The distinct words of one text by number, without its first and its last token, which are special."""
+        return np.unique(self.text(row)[1:-1])
+
     def take(self, rows: np.ndarray, targets: np.ndarray | None = None) -> "TokenizedPairs":
         """Some of the pairs.
 
         Args:
-            rows: Which (M,).
+            rows: Which (M,); a row may occur several times.
             targets: Pairs whose targets, of the same languages, take the place of their own (M,).
 
         Returns:
