@@ -8,6 +8,7 @@ import argparse
 import csv
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 TAKES_FLAGS = True  # those that it does not know are the training program's
 UNALIGNED, WHOLE = "unaligned", "all"
+UNTIMED, TIMED, TURNS = 4, 20, 3  # steps before the clock starts and under it, and turns of each recipe
 
 
 def words(text: str) -> list[str]:
@@ -131,10 +133,35 @@ class Study:
         return self.args.seeds if compared else self.args.seeds_without or self.args.seeds
 
     def steps(self, variant: str, steps: int) -> int:
-        """Steps of a variant that is trained for as long as the whole recipe, by the first seed's time for a step."""
+        """Steps of a variant that is trained for as long as the whole recipe."""
+        from filelock import FileLock
+
         recipe = variant.removesuffix(", equal time")
-        whole, own = (self.result(name, 0)["training"]["step_seconds"] for name in (WHOLE, recipe))
-        return round(steps * whole / own)
+        path = self.folder(recipe, 0).parent / "pace.json"
+        with FileLock(path.with_suffix(".lock")):
+            seconds = kept(path, lambda: self.pace(recipe))
+        return round(steps * seconds[WHOLE] / seconds[recipe])
+
+    def pace(self, recipe: str) -> dict[str, float]:
+        """Seconds for a step of the whole recipe and of another, in turns: what else runs here meets both alike."""
+        found: dict[str, list[float]] = {WHOLE: [], recipe: []}
+        for _ in range(TURNS):
+            for variant, seconds in found.items():
+                seconds.append(self.step_seconds(variant))
+        return {variant: min(seconds) for variant, seconds in found.items()}
+
+    def step_seconds(self, variant: str) -> float:
+        """Seconds for a step of a variant, over a few of them; nothing is kept."""
+        from xling_align.trainers.align import build
+        from xling_align.trainers.callbacks import StepTimes
+
+        short = ["--max_steps", str(UNTIMED + TIMED), "--save_strategy", "no"]
+        with tempfile.TemporaryDirectory() as folder:
+            model_arguments, _, args = self.parsed([*self.variants[variant], *short], 0, Path(folder))
+            trainer, times = build(model_arguments, self.pairs, args), StepTimes()
+            trainer.add_callback(times)
+            trainer.train()
+        return (times.ends[-1] - times.ends[UNTIMED - 1]) / TIMED
 
     def setting(self, seed: int) -> "Setting":
         """How the tasks are run."""

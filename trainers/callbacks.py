@@ -1,5 +1,6 @@
 """What happens between steps: the sampler's epoch, running means, the projection of learned weights, logs."""
 
+import time
 from collections.abc import Mapping
 
 import torch
@@ -52,6 +53,21 @@ class LogMeans:
         }
         self.sums, self.counts = {}, {}
         return means
+
+
+class StepTimes(TrainerCallback):
+    """Keeps the time at the end of every step.
+
+    Attributes:
+        ends: Seconds of a clock whose start means nothing (steps,).
+    """
+
+    def __init__(self):
+        self.ends: list[float] = []
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Look at the clock."""
+        self.ends.append(time.perf_counter())
 
 
 class BetweenSteps(TrainerCallback):
