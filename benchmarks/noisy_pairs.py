@@ -1,4 +1,4 @@
-"""What wrong pairs do: a share of the targets shuffled within their language, under fixed weights, RINCE, adaptive.
+"""What wrong pairs do: a share of the targets shuffled within their language, under one loss and set of weights each.
 
     python benchmarks/noisy_pairs.py --data_dir FOLDER --shuffled 0 0.3 --seeds 5 [--any_flag_of_align value ...]
 
@@ -40,7 +40,8 @@ from xling_align.trainers.levels import Step
 from xling_align.trainers.trainer import XLingAlignTrainer
 
 VARIANTS = {
-    "fixed": [],
+    "fixed": [],  # the recipe's own loss
+    "infonce": ["--inter_loss", "infonce"],
     "rince": ["--inter_loss", "rince"],
     "adaptive": ["--pair_weights", "adaptive"],
     "evidence": ["--pair_evidence", "true"],
