@@ -36,12 +36,17 @@ def parameter_groups(
         elif "discriminator" in parts:
             rate = args.discriminator_learning_rate
         elif id(parameter) in words:
-            rate, decay = args.embedding_learning_rate or rate, args.weight_decay
+            rate, decay = _given(args.embedding_learning_rate, rate), args.weight_decay
         elif any(part in HEADS for part in parts):
-            rate = args.head_learning_rate or rate
+            rate = _given(args.head_learning_rate, rate)
         group = groups.setdefault((rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
         group["params"].append(parameter)
     return list(groups.values())
+
+
+def _given(rate: float | None, otherwise: float) -> float:
+    """A learning rate that may be 0, or another where none was given."""
+    return otherwise if rate is None else rate
 
 
 def couple_moments(optimizer: torch.optim.Optimizer, words: Tensor) -> None:

@@ -1,0 +1,111 @@
+"""Each part of a loss does its work in the trainer: what is predicted, what is contrasted, what moves and how fast."""
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from tests.conftest import make_tokenizer
+from tests.trainers.one_step import SENTENCES
+from tests.trainers.test_levels import trainer_of
+from tests.trainers.test_trainer import fresh_model
+from xling_align.trainers import XLingAlignTrainer
+from xling_align.trainers.levels import Step
+
+
+def quiet_step(trainer: XLingAlignTrainer, rows: torch.Tensor | None = None) -> Step:
+    """A batch as it is encoded without dropout."""
+    trainer.model.eval()
+    inputs = dict(next(iter(trainer.get_train_dataloader())))
+    pair_ids = inputs.pop("pair_ids")
+    rows = pair_ids[:0] if rows is None else rows
+    return Step(trainer.model, inputs, pair_ids, rows, trainer.encode(trainer.model, inputs, rows))
+
+
+def test_a_sentence_learns_to_predict_the_words_of_its_translation(tmp_path):
+    settings = {"max_steps": 60, "learning_rate": 3e-3, "per_device_train_batch_size": 8, "save_strategy": "no"}
+    trainer = trainer_of(tmp_path, losses=["distribution"], word_share=1.0, bf16=False, **settings)
+    trainer.train()
+    step = quiet_step(trainer, torch.arange(16))
+    words, rows = step.encoded.words, step.encoded.word_rows
+    means = torch.stack([words[rows == row].mean(0) for row in range(16)])
+    scores = trainer.model.lm_head.decoder(trainer.model.lm_head.transform(means))
+    for row, text in enumerate(step.texts()):
+        own, translation = text[1], step.texts()[(row + 8) % 16][1]
+        assert scores[row, translation] > scores[row, own]
+
+
+def momentum_losses(step: Step, trainer: XLingAlignTrainer, meanings: torch.Tensor) -> torch.Tensor:
+    """Loss of each row by its definition: its translation's key against the queue's keys of other meanings."""
+    contrast, ids = trainer.momentum_contrast, step.pair_ids.repeat(2)
+    output = contrast.encoder(**step.inputs, fuse_words=False)
+    queries, keys = normalize(step.encoded.vectors, dim=1), normalize(contrast.vectors(output), dim=1)
+    queue = normalize(contrast.queue.negatives()[0], dim=1)
+    losses = []
+    for row, query in enumerate(queries):
+        own = query @ keys[(row + len(step.pair_ids)) % len(keys)]
+        others = queue[meanings != ids[row]] @ query
+        losses.append(-torch.cat([own.unsqueeze(0), others]).div(trainer.args.momentum_tau).log_softmax(0)[0])
+    return torch.stack(losses)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_momentum_contrasts_translations_with_earlier_keys_of_other_meanings(tmp_path, known):
+    trainer = trainer_of(tmp_path, losses=["momentum"], bf16=False)
+    step = quiet_step(trainer)
+    meanings = step.pair_ids.repeat(2) if known else torch.full((8,), -1)
+    trainer.momentum_contrast.queue.push(torch.randn(8, 32, generator=torch.Generator().manual_seed(3)), meanings)
+    torch.testing.assert_close(
+        trainer.momentum_contrast(step), momentum_losses(step, trainer, meanings).mean(), atol=1e-5, rtol=1e-5
+    )
+
+
+def test_the_slow_copy_follows_each_step(tmp_path):
+    settings = {"momentum": 0.75, "warmup_steps": 0, "max_steps": 1, "save_strategy": "no", "bf16": False}
+    start = fresh_model().state_dict()
+    trainer = trainer_of(tmp_path, losses=["inter", "momentum"], **settings)
+    trainer.train()
+    slow, name = trainer.momentum_contrast.encoder.model, "encoder.embeddings.word_embeddings.weight"
+    end = trainer.base.state_dict()[name]
+    assert not torch.equal(start[name], end)
+    torch.testing.assert_close(slow.state_dict()[name], 0.75 * start[name] + 0.25 * end)
+
+
+def test_tlm_reads_source_and_target_in_one_text(tmp_path):
+    trainer = trainer_of(tmp_path, losses=["tlm"], word_share=1.0, mlm_probability=1e-9, bf16=False)
+    seen = []
+    trainer.model.register_forward_pre_hook(lambda _, __, given: seen.append(given), with_kwargs=True)
+    trainer.level_losses(trainer.model, next(iter(trainer.get_train_dataloader())))
+    joined = {
+        tuple(ids[mask.bool()].tolist())
+        for ids, mask in zip(seen[-1]["input_ids"], seen[-1]["attention_mask"], strict=True)
+    }
+    pairs = {tuple(make_tokenizer()(source, target)["input_ids"]) for source, target, _ in SENTENCES}
+    assert len(joined) == 4 and joined < pairs
+
+
+RATES = {
+    "learning_rate": (1e-3, "encoder.encoder.layer.0.output.dense.weight"),
+    "embedding_learning_rate": (0.0, "word_embeddings.weight"),
+    "head_learning_rate": (3e-3, "lm_head.dense.weight"),
+    "discriminator_learning_rate": (4e-3, "discriminator.out.weight"),
+    "balance_learning_rate": (5e-3, "loss_balance.log_variance"),
+}
+
+
+@pytest.mark.parametrize("setting", RATES)
+def test_each_part_has_its_own_learning_rate(tmp_path, setting):
+    rates = {name: rate for name, (rate, _) in RATES.items()}
+    trainer = trainer_of(tmp_path, losses=["language", "inter", "mlm"], **rates)
+    rate, ending = RATES[setting]
+    (parameter,) = [p for name, p in trainer.model.named_parameters() if name.endswith(ending)]
+    found = [
+        group["lr"] for group in trainer.create_optimizer().param_groups for p in group["params"] if p is parameter
+    ]
+    assert found == [rate]
+
+
+def test_a_learned_weight_is_kept_within_its_limits_while_training(tmp_path):
+    settings = {"balance_learning_rate": 50.0, "max_steps": 3, "save_strategy": "no", "bf16": False}
+    trainer = trainer_of(tmp_path, losses=["inter", "intra"], warmup_steps=0, **settings)
+    trainer.train()
+    assert trainer.balance.log_variance.abs().max() == 5
