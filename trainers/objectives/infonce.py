@@ -9,9 +9,15 @@ from .pair_vectors import PairVectors
 LOWEST = torch.finfo(torch.float32).min  # a logit of probability 0, and unlike -inf without NaN
 
 
+def dot_products(queries: Tensor, keys: Tensor) -> Tensor:
+    """Dot product of each query (queries, dim) with each key (keys, dim), in fp32 under autocast too (queries, keys)."""
+    with torch.autocast(queries.device.type, enabled=False):
+        return queries.float() @ keys.float().T
+
+
 def cosines(queries: Tensor, keys: Tensor) -> Tensor:
     """Cosine of each query (queries, dim) with each key (keys, dim), in fp32 (queries, keys)."""
-    return normalize(queries.float(), dim=1) @ normalize(keys.float(), dim=1).T
+    return dot_products(normalize(queries.float(), dim=1), normalize(keys.float(), dim=1))
 
 
 def infonce(

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from .infonce import LOWEST, cosines
+from .infonce import LOWEST, cosines, dot_products
 from .pair_vectors import PairVectors
 
 
@@ -74,7 +74,7 @@ def paper_intra_similarity(pairs: PairVectors) -> Tensor:
         0.6931
     """
     sides = ((pairs.source, pairs.all_source), (pairs.target, pairs.all_target))
-    logits = (local.float() @ every.float().T for local, every in sides)
+    logits = (dot_products(local, every) for local, every in sides)
     p, q = (values.masked_fill(pairs.dropped, LOWEST).softmax(1) for values in logits)
     most = 1 - torch.finfo(torch.float32).eps
     return len(p) * pairs.mean(-torch.cos(math.pi / 2 * (p - q).clamp(-most, most)).log().sum(1))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from .infonce import LOWEST
+from .infonce import LOWEST, dot_products
 
 
 def momentum_contrast(
@@ -43,7 +43,7 @@ def momentum_contrast(
     queries, keys, queue = queries.float(), keys.detach().float(), queue.detach().float()
     if normalized:
         queries, keys, queue = normalize(queries, dim=1), normalize(keys, dim=1), normalize(queue, dim=1)
-    negative = queries @ queue.T
+    negative = dot_products(queries, queue)
     if masked is not None:
         negative = negative.masked_fill(masked, LOWEST)
     own = (queries * keys).sum(1, keepdim=True)
