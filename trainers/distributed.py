@@ -47,6 +47,14 @@ def mean_over_processes(tensor: Tensor) -> Tensor:
     return sum_over_processes(tensor.clone()) / process_count()
 
 
+def count_by_process(own: Tensor) -> Tensor:
+    """Mean over all processes of a count (a scalar), above 0.
+
+    A sum of local losses over it is, in the processes' mean, their sum over the count of all.
+    """
+    return (sum_over_processes(own.clone()) / process_count()).clamp(min=1e-6)
+
+
 def with_mean_one(weights: Tensor) -> Tensor:
     """Weights over their mean of all processes: a plain mean of weighted losses is then sum w l / sum w.
 

@@ -39,6 +39,7 @@ from .data.formats import text_lines
 from .data.pairs import LeftOut
 from .data.readers import ReadReport
 from .data.tokenized import TokenizedTexts, join_texts, tokenize_texts
+from .distributed import count_by_process
 from .lm_head import load_lm_head, masked_lm_model
 from .objectives import masked_lm
 from .optimization import couple_moments
@@ -108,7 +109,7 @@ class MaskedLMTrainer(XLingAlignTrainer):
             model: The model, possibly wrapped.
             inputs: `input_ids` and `attention_mask` (batch, words).
             return_outputs: Whether to return the model's output as well.
-            num_items_in_batch: Not used; the loss is a mean over the batch's masked tokens.
+            num_items_in_batch: Not used; the loss is a mean over the masked tokens of all processes.
 
         Returns:
             The loss, or the loss and the output.
@@ -118,7 +119,9 @@ class MaskedLMTrainer(XLingAlignTrainer):
         visible, labels = self.masker.torch_mask_tokens(words.clone(), special_tokens_mask=special)
         masked = labels != -100
         output = model(visible, inputs["attention_mask"], lm_positions=masked, fuse_words=False)
-        loss = masked_lm(output.lm_states, self.model.lm_head.decoder, words[masked])  # pyright: ignore
+        total = count_by_process(masked.sum().float())
+        loss = masked_lm(output.lm_states, self.model.lm_head.decoder, words[masked], total)  # pyright: ignore
+        self.check_finite({"mlm": loss})
         return (loss, output) if return_outputs else loss
 
 

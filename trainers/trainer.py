@@ -267,17 +267,9 @@ class XLingAlignTrainer(Trainer):
 
         Returns:
             The loss, or the loss and the representations.
-
-        Raises:
-            FloatingPointError: A loss is not finite.
         """
         losses, encoded = self.level_losses(model, inputs)
-        for name, value in losses.items():
-            if not value.isfinite():
-                raise FloatingPointError(
-                    f"the {name} loss is {value.item()} at step {self.state.global_step}; "
-                    "lower --learning_rate, or --bf16 false"
-                )
+        self.check_finite(losses)
         if model.training:
             self.balance.start({name: mean_over_processes(value.detach()) for name, value in losses.items()})
             rows = len(self.model.config.languages) + 1
@@ -285,6 +277,22 @@ class XLingAlignTrainer(Trainer):
             self._note(losses)
         loss = self.balance(losses)
         return (loss, encoded) if return_outputs else loss
+
+    def check_finite(self, losses: dict[str, Tensor]) -> None:
+        """Stop where training would go on with nothing.
+
+        Args:
+            losses: Scalars by name.
+
+        Raises:
+            FloatingPointError: A loss is not finite.
+        """
+        for name, value in losses.items():
+            if not value.isfinite():
+                raise FloatingPointError(
+                    f"the {name} loss is {value.item()} at step {self.state.global_step}; "
+                    "lower --learning_rate, or --bf16 false"
+                )
 
     def _note(self, losses: dict[str, Tensor]) -> None:
         """Keep what the next log shows: losses, learned weights, the levels' gradients."""

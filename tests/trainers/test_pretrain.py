@@ -9,7 +9,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 from tests.conftest import encoder_config, make_tokenizer
 from tests.trainers.one_step import SENTENCES
-from tests.trainers.test_trainer import StopAt, arguments
+from tests.trainers.test_trainer import StopAt, arguments, one_step
 from xling_align.cli.main import main as cli
 from xling_align.modeling_xling import InputError, XLingAlignModel
 from xling_align.trainers.data.tokenized import join_pairs, join_texts, tokenize_pairs, tokenize_texts
@@ -41,6 +41,20 @@ def test_masked_lm_without_a_masked_token_is_zero():
     loss = masked_lm(states, torch.nn.Linear(4, 7), torch.zeros(0, dtype=torch.long))
     loss.backward()
     assert loss.item() == 0
+
+
+def test_two_processes_give_the_gradient_of_one_though_one_has_more_masked_words(tmp_path):
+    one, two = (one_step(tmp_path / str(count), count, program="one_pretrain_step") for count in (1, 2))
+    assert one["gradient"].keys() == two["gradient"].keys() and two["world"] == 2
+    for name, gradient in one["gradient"].items():
+        torch.testing.assert_close(two["gradient"][name], gradient, atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_a_loss_that_is_not_finite_stops_pretraining(tmp_path):
+    tokenizer = make_tokenizer()
+    args = arguments(tmp_path / "run", max_steps=4, learning_rate=math.inf, mlm_probability=0.9, warmup_steps=0)
+    with pytest.raises(FloatingPointError, match="the mlm loss is"):
+        pretrain(encoder_config("bert"), tokenize_texts(TEXTS, tokenizer, 16), tokenizer, args, tmp_path / "encoder")
 
 
 def test_pretraining_does_not_drive_the_word_embeddings_into_one_direction(tmp_path):

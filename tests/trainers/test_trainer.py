@@ -42,11 +42,11 @@ def arguments(folder, **more) -> XLingAlignTrainingArguments:
     return XLingAlignTrainingArguments(**{**settings, **more})
 
 
-def one_step(folder: Path, processes: int, settings: dict | None = None) -> dict:
+def one_step(folder: Path, processes: int, settings: dict | None = None, program: str = "one_step") -> dict:
     """The gradient of one step over eight pairs, by one process or by several."""
     folder.mkdir()
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
-    command = [sys.executable, *launch, "-m", "tests.trainers.one_step", str(folder), str(8 // processes)]
+    command = [sys.executable, *launch, "-m", f"tests.trainers.{program}", str(folder), str(8 // processes)]
     command.append(json.dumps(settings or {}))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -40,7 +40,7 @@ class EncodedPairs:
         language_state: Language states (2N, dim).
         language_ids: Language rows after language dropout (2N,).
         projection: Projected sentence vectors (2N, projection_dim), if the model has a projection head.
-        words: Fused states of the words that the word distribution reads, special tokens left out (words, dim).
+        words: Fused states of the words that the word distribution reads, first tokens left out (words, dim).
         word_rows: Row of each of these words (words,), rising.
     """
 

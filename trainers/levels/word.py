@@ -7,7 +7,7 @@ from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerBas
 from xling_align.modeling_xling import XLingAlignForPreTraining
 
 from ..arguments import LEVELS, XLingAlignTrainingArguments
-from ..distributed import process_count, sum_over_processes
+from ..distributed import count_by_process
 from ..objectives import masked_lm, word_distribution, word_distribution_per_token
 from .encoded import Step, fused
 
@@ -70,8 +70,7 @@ class WordLevel:
     def restored(self, states: Tensor, tokens: Tensor, weights: Tensor | None) -> Tensor:
         """Loss of fused states (positions, dim): its mean over processes is that over all positions, by weight."""
         own = torch.tensor(float(len(tokens)), device=tokens.device) if weights is None else weights.sum()
-        total = (sum_over_processes(own) / process_count()).clamp(min=1e-6)
-        return masked_lm(self.head.transform(states), self.head.decoder, tokens, total, weights)
+        return masked_lm(self.head.transform(states), self.head.decoder, tokens, count_by_process(own), weights)
 
     def mlm(self, step: Step) -> Tensor:
         """Masked words of single sentences (eq. 12), fused with their own and the translation's sentence (eq. 10)."""

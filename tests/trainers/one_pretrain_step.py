@@ -1,0 +1,51 @@
+"""One step of pre-training, its gradient written to a file; run by test_pretrain.py."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from tests.conftest import encoder_config, make_tokenizer
+from tests.trainers.one_step import SENTENCES, KeepGradient
+from xling_align.modeling_xling import XLingAlignForPreTraining, XLingAlignModel
+from xling_align.trainers import XLingAlignTrainingArguments
+from xling_align.trainers.data.tokenized import tokenize_texts
+from xling_align.trainers.pretrain import MaskedLMTrainer
+
+
+def masked(ids: torch.Tensor, special_tokens_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """In place of random masks: hide every word, so that the process with the longer texts has more of them."""
+    return ids.masked_fill(~special_tokens_mask, 4), ids.masked_fill(special_tokens_mask, -100)
+
+
+def main(folder: str, batch_size: int, settings: dict) -> None:
+    torch.manual_seed(0)
+    encoder = encoder_config("bert")
+    encoder.hidden_dropout_prob = encoder.attention_probs_dropout_prob = 0.0
+    base = XLingAlignModel.from_encoder(encoder, [], language_token="none", fusion_context="none")
+    arguments = XLingAlignTrainingArguments(
+        output_dir=folder,
+        max_steps=1,
+        per_device_train_batch_size=batch_size,
+        bf16=False,
+        save_strategy="no",
+        disable_tqdm=True,
+        **settings,
+    )
+    keep, tokenizer = KeepGradient(), make_tokenizer()
+    texts = tokenize_texts([target for _, target, _ in SENTENCES], tokenizer)
+    trainer = MaskedLMTrainer(
+        XLingAlignForPreTraining.from_base(base), arguments, texts, processing_class=tokenizer, callbacks=[keep]
+    )
+    trainer.masker.torch_mask_tokens = masked
+    trainer.train()
+    if arguments.process_index == 0:
+        gradient = {name.removeprefix("module."): value for name, value in keep.gradient.items()}
+        torch.save({"world": arguments.world_size, "gradient": gradient}, Path(folder) / "step.pt")
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]))
