@@ -178,9 +178,14 @@ class PairData:
 
     Args:
         data: Where the pairs come from.
+
+    Raises:
+        InputError: They name plain text, which holds no pairs.
     """
 
     def __init__(self, data: DataArguments):
+        if data.text_file:
+            raise InputError("--text_file is read by pre-training only; give pairs by --train_file FILE ...")
         self.data, self.report = data, ReadReport()
         self.done: dict[tuple, TokenizedPairs] = {}
 

@@ -7,7 +7,7 @@ last checkpoint when it is started again.
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,11 @@ from xling_align.modeling_xling import (
     load_tokenizer,
 )
 
+from .adaptive.arguments import AdaptiveArguments
 from .adaptive.balance import LossBalance
 from .adaptive.policies import Policies
 from .align import pair_stream
-from .arguments import DataArguments, XLingAlignTrainingArguments, one_line_errors, parse
+from .arguments import CommonTrainingArguments, DataArguments, XLingAlignTrainingArguments, one_line_errors, parse
 from .checkpoints import last_complete_checkpoint
 from .data.formats import text_lines
 from .data.pairs import LeftOut
@@ -64,6 +65,28 @@ class PretrainArguments:
     encoder_config: str | None = None
     tokenizer: str | None = None
     tlm: bool = False
+
+
+READ = ("embedding_learning_rate", "head_learning_rate", "mlm_probability")
+
+
+def check_unused(data: DataArguments, args: XLingAlignTrainingArguments) -> None:
+    """Refuse what pre-training does not read: all that is about losses over pairs.
+
+    Args:
+        data: Arguments of the data.
+        args: Training arguments.
+
+    Raises:
+        InputError: One of them is given.
+    """
+    usual = XLingAlignTrainingArguments(output_dir=args.output_dir)
+    own = {name for part in (AdaptiveArguments, XLingAlignTrainingArguments) for name in part.__annotations__}
+    names = [item.name for item in fields(CommonTrainingArguments)]
+    given = [name for name in sorted(own - {*READ, *names}) if getattr(args, name) != getattr(usual, name)]
+    if given or data.monolingual_files:
+        name = given[0] if given else "monolingual_files"
+        raise InputError(f"--{name} is for alignment; pre-training restores words of single sentences; leave it out")
 
 
 class MaskedLMTrainer(XLingAlignTrainer):
@@ -219,6 +242,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the program."""
     model, data, args = parse(argv, PretrainArguments, DataArguments, XLingAlignTrainingArguments, program="pretrain")
     log_to_screen(args.should_log)
+    check_unused(data, args)
     check_writable(args.output_dir)
     if bool(model.encoder) == bool(model.encoder_config):
         raise InputError("give either --encoder FOLDER to go on from, or --encoder_config for a fresh one")

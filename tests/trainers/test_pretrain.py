@@ -227,3 +227,30 @@ def test_a_mask_takes_the_place_of_a_whole_word(tmp_path):
         where = tokens.index("<mask>")
         assert "".join(tokens[1:where]) == "▁the"
         assert tokens[where + 1].startswith("▁")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--losses", "inter", "tlm"],
+        ["--inter_loss", "rince"],
+        ["--pair_weights", "adaptive"],
+        ["--without", "word"],
+        ["--gradient_steps", "5"],
+        ["--sampling_temperature", "5"],
+        ["--monolingual_files", "de.txt"],
+    ],
+)
+def test_what_pretraining_does_not_read_is_refused(tmp_path, capsys, flags):
+    with pytest.raises(SystemExit) as stopped:
+        cli(["pretrain", "--output_dir", str(tmp_path / "run"), *flags])
+    assert stopped.value.code == 2
+    assert f"error: {flags[0]} is for alignment" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_plain_text_is_refused_where_pairs_are_aligned(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli(["align", "--text_file", "nowhere.txt", "--output_dir", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "--text_file is read by pre-training only" in capsys.readouterr().err

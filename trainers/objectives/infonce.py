@@ -10,7 +10,7 @@ LOWEST = torch.finfo(torch.float32).min  # a logit of probability 0, and unlike 
 
 
 def dot_products(queries: Tensor, keys: Tensor) -> Tensor:
-    """Dot product of each query (queries, dim) with each key (keys, dim), in fp32 under autocast too (queries, keys)."""
+    """Dot product of each query (queries, dim) and key (keys, dim), in fp32 whatever autocast says (queries, keys)."""
     with torch.autocast(queries.device.type, enabled=False):
         return queries.float() @ keys.float().T
 
