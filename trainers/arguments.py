@@ -164,12 +164,13 @@ class XLingAlignTrainingArguments(AdaptiveArguments, CommonTrainingArguments):
         embedding_learning_rate: Learning rate of the word embeddings; `learning_rate` unless given. Embeddings that
             start from nothing want ten times that of the layers.
         head_learning_rate: Of fusion, projection, language embeddings and LM head; `learning_rate` unless given.
-        discriminator_learning_rate: Of the language discriminator; decays as the others.
+        discriminator_learning_rate: Of the language discriminator; decays as the others, alternating too.
         balance_learning_rate: Of the learned loss weights.
         losses: Which losses are trained: language, inter, intra, momentum, mlm, tlm, distribution.
         without: What is taken out of them: a loss, a level (language, sentence, word), lexicon (the start of the
             word embeddings, which goes with the word level as well), or afm.
         inter_loss: infonce, additive_margin, sigmoid, multi_positive or rince.
+            sigmoid has a bias, -10 or learned from there by `temperature: learnable`; SigLIP starts at `tau: 0.1`.
         margin: Of additive_margin.
         intra_loss: stable, or paper for eq. 8 as printed.
         intra_tau: Temperature of the stable intra loss.

@@ -161,7 +161,7 @@ class XLingAlignTrainer(Trainer):
                 parameter.requires_grad_(False)
         self.language_level = self.word_level = self.momentum_contrast = None
         if "language" in names:
-            self.language_level = LanguageLevel(args, model, self.progress)
+            self.language_level = LanguageLevel(args, model, self.progress, self.schedule)
         if word:
             self.word_level = WordLevel(self.losses, args, model, tokenizer)
         if self.monolingual is not None and "momentum" not in names:
@@ -186,6 +186,11 @@ class XLingAlignTrainer(Trainer):
     def progress(self) -> float:
         """Share of the training that is done."""
         return self.state.global_step / max(self.state.max_steps, 1)
+
+    def schedule(self) -> float:
+        """Share of its peak that the learning rate has in this step."""
+        groups = [] if self.optimizer is None else self.optimizer.param_groups
+        return next((group["lr"] / group["initial_lr"] for group in groups if group.get("initial_lr")), 1.0)
 
     def _collator(self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig):
         pad, scored = int(tokenizer.pad_token_id), self.args.pair_weights == "scores"  # pyright: ignore

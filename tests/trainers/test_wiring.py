@@ -109,3 +109,28 @@ def test_a_learned_weight_is_kept_within_its_limits_while_training(tmp_path):
     trainer = trainer_of(tmp_path, losses=["inter", "intra"], warmup_steps=0, **settings)
     trainer.train()
     assert trainer.balance.log_variance.abs().max() == 5
+
+
+def discriminator_steps(trainer: XLingAlignTrainer) -> list[float]:
+    """Learning rates of the steps that an alternating discriminator takes while training."""
+    rates, optimizer = [], trainer.language_level.own_optimizer
+    optimizer.register_step_post_hook(lambda own, *_: rates.append(own.param_groups[0]["lr"]))
+    trainer.train()
+    return rates
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_an_alternating_discriminator_decays_and_steps_once_for_each_step_of_the_encoder(tmp_path, accumulated):
+    settings = {"warmup_steps": 0, "max_steps": 4, "discriminator_learning_rate": 4e-3, "save_strategy": "no"}
+    settings |= {"gradient_accumulation_steps": accumulated, "per_device_train_batch_size": 2}
+    trainer = trainer_of(tmp_path, losses=["language", "inter"], language_loss="alternating", **settings)
+    assert discriminator_steps(trainer) == pytest.approx([4e-3, 3e-3, 2e-3, 1e-3])
+
+
+def test_a_learnable_temperature_of_the_sigmoid_loss_learns_its_bias_too(tmp_path):
+    settings = {"warmup_steps": 0, "max_steps": 1, "balance_learning_rate": 0.5, "save_strategy": "no"}
+    trainer = trainer_of(tmp_path, inter_loss="sigmoid", temperature="learnable", tau=0.1, **settings)
+    assert trainer.policies.temperature.bias.item() == -10
+    trainer.train()
+    assert trainer.policies.temperature.bias.item() == pytest.approx(-9.5)  # the pairs ask for a higher one
+    assert trainer_of(tmp_path, inter_loss="sigmoid").policies.temperature.bias.item() == -10

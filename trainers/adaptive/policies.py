@@ -25,7 +25,7 @@ class Policies:
     """
 
     def __init__(self, args: XLingAlignTrainingArguments, languages: int, progress: Callable[[], float]):
-        self.temperature = Temperature(args, args.tau, progress).to(args.device)
+        self.temperature = Temperature(args, args.tau, progress, args.inter_loss == "sigmoid").to(args.device)
         weighted = args.pair_weights != "fixed"
         self.confidence = PairConfidence(args, languages, progress) if weighted else None
         self.regulariser = AlignmentRegulariser(args) if args.alignment_regulariser else None

@@ -10,6 +10,7 @@ from .arguments import AdaptiveArguments
 from .similarities import BatchSimilarities
 
 DECAY = 0.99  # of the running gap
+SIGMOID_BIAS = -10.0  # where SigLIP starts: its many negatives are all but settled (Zhai et al. 2023, section 3.2)
 HARDEST = 4  # negatives of each text that the gap looks at
 
 
@@ -29,6 +30,10 @@ class Temperature(nn.Module):
         args: `temperature`, `tau_min`, `tau_max`, `tau_alpha`.
         tau: Where `fixed`, `learnable` and `macl` start.
         progress: Gives the share of the training that is done.
+        biased: Whether the loss has a bias, as SigLIP's. It starts at -10, and is learned where tau is.
+
+    Attributes:
+        bias: That of the loss.
     """
 
     alignment: Tensor
@@ -36,12 +41,14 @@ class Temperature(nn.Module):
     first_gap: Tensor
     started: Tensor
 
-    def __init__(self, args: AdaptiveArguments, tau: float, progress: Callable[[], float]):
+    def __init__(self, args: AdaptiveArguments, tau: float, progress: Callable[[], float], biased: bool = False):
         super().__init__()
         self.args, self.start, self.progress = args, tau, progress
         self.policy = args.temperature
         learned = self.policy == "learnable"
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(tau))) if learned else None
+        bias = torch.tensor(SIGMOID_BIAS)
+        self.bias = nn.Parameter(bias) if learned and biased else bias
         for name in ("alignment", "gap", "first_gap"):
             self.register_buffer(name, torch.tensor(0.0))
         self.register_buffer("started", torch.tensor(False))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from accelerate.state import GradientState
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -38,13 +39,18 @@ class LanguageLevel:
         args: `language_loss`, `language_labels`, `discriminator_learning_rate`.
         model: Holds the discriminator.
         progress: Gives the share of the training that is done.
+        schedule: Gives the share of its peak that the learning rate has.
     """
 
     def __init__(
-        self, args: XLingAlignTrainingArguments, model: XLingAlignForPreTraining, progress: Callable[[], float]
+        self,
+        args: XLingAlignTrainingArguments,
+        model: XLingAlignForPreTraining,
+        progress: Callable[[], float],
+        schedule: Callable[[], float] = lambda: 1.0,
     ):
         config = model.config
-        self.args, self.progress = args, progress
+        self.args, self.progress, self.schedule = args, progress, schedule
         self.discriminator = model.discriminator
         self.reads_sentences = config.language_token == "none"
         self.source = config.language_id(config.source_language)
@@ -80,12 +86,20 @@ class LanguageLevel:
         return found + language_confusion(verdict, seen)
 
     def learn(self, states: Tensor, labels: Tensor) -> None:
-        """One step of the discriminator alone (the max of eq. 1), by the mean gradient of all processes."""
+        """The discriminator's own part (the max of eq. 1), by the mean gradient of all processes.
+
+        Over several batches to a step of the encoder, it steps once, in the last of them and by the gradients of all.
+        """
         parameters = dict(self.discriminator.named_parameters())
         weights = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
         loss = language_cross_entropy(self.logits(with_weights(self.discriminator, weights), states, 0.0), labels)
         gradients = torch.autograd.grad(loss, list(weights.values()))
         for parameter, gradient in zip(parameters.values(), gradients, strict=True):
-            parameter.grad = sum_over_processes(gradient.contiguous()) / process_count()
-        self.own_optimizer.step()  # pyright: ignore[reportOptionalMemberAccess]
-        self.own_optimizer.zero_grad()  # pyright: ignore[reportOptionalMemberAccess]
+            mean = sum_over_processes(gradient.contiguous()) / process_count() / self.args.gradient_accumulation_steps
+            parameter.grad = mean if parameter.grad is None else parameter.grad + mean
+        if GradientState().sync_gradients:
+            optimizer: torch.optim.Optimizer = self.own_optimizer  # pyright: ignore[reportAssignmentType]
+            for group in optimizer.param_groups:
+                group["lr"] = self.args.discriminator_learning_rate * self.schedule()
+            optimizer.step()
+            optimizer.zero_grad()
