@@ -37,6 +37,7 @@ PARTS: dict[str, dict[str, tuple[str, str | None]]] = {
         "sigmoid": ("Sentences: pairwise sigmoid loss", "siglip"),
         "multi_positive": ("Sentences: InfoNCE with every translation in the batch as a positive", "supcon"),
         "rince": ("Sentences: robust InfoNCE, in which pairs that look wrong count less", "rince"),
+        "paper": ("Sentences: InfoNCE by dot products in the batch, eq. 7", "multi_level"),
     },
     "intra_loss": {
         "stable": (

@@ -27,7 +27,7 @@ LOSSES = tuple(loss for losses in LEVELS.values() for loss in losses)
 CHOICES = {
     "losses": LOSSES,
     "without": (*LOSSES, "sentence", "word", "lexicon", "afm"),
-    "inter_loss": ("infonce", "additive_margin", "sigmoid", "multi_positive", "rince"),
+    "inter_loss": ("infonce", "additive_margin", "sigmoid", "multi_positive", "rince", "paper"),
     "intra_loss": ("stable", "paper"),
     "language_loss": ("gradient_reversal", "alternating", "confusion"),
     "language_labels": ("all", "source"),
@@ -169,10 +169,10 @@ class XLingAlignTrainingArguments(AdaptiveArguments, CommonTrainingArguments):
         losses: Which losses are trained: language, inter, intra, momentum, mlm, tlm, distribution.
         without: What is taken out of them: a loss, a level (language, sentence, word), lexicon (the start of the
             word embeddings, which goes with the word level as well), or afm.
-        inter_loss: infonce, additive_margin, sigmoid, multi_positive or rince.
+        inter_loss: infonce, additive_margin, sigmoid, multi_positive, rince, or paper for eq. 7 with its dot products.
             sigmoid has a bias, -10 or learned from there by `temperature: learnable`; SigLIP starts at `tau: 0.1`.
         margin: Of additive_margin.
-        intra_loss: stable, or paper for eq. 8 as printed.
+        intra_loss: stable, or paper for eq. 8 with its dot products.
         intra_tau: Temperature of the stable intra loss.
         language_loss: gradient_reversal, alternating or confusion.
         language_labels: all to tell every language, source to tell the source from the others.

@@ -9,7 +9,7 @@ from tests.trainers.one_step import SENTENCES
 from tests.trainers.test_levels import trainer_of
 from tests.trainers.test_trainer import fresh_model
 from xling_align.trainers import XLingAlignTrainer
-from xling_align.trainers.levels import Step
+from xling_align.trainers.levels import Step, sentence_losses
 
 
 def quiet_step(trainer: XLingAlignTrainer, rows: torch.Tensor | None = None) -> Step:
@@ -134,3 +134,16 @@ def test_a_learnable_temperature_of_the_sigmoid_loss_learns_its_bias_too(tmp_pat
     trainer.train()
     assert trainer.policies.temperature.bias.item() == pytest.approx(-9.5)  # the pairs ask for a higher one
     assert trainer_of(tmp_path, inter_loss="sigmoid").policies.temperature.bias.item() == -10
+
+
+def test_the_papers_sentence_losses_are_its_sums_over_one_number(tmp_path):
+    """Eq. 9: inter and intra, by dot products, both divided by the number of pairs."""
+    trainer = trainer_of(tmp_path, losses=["inter", "intra"], inter_loss="paper", intra_loss="paper", bf16=False)
+    step = quiet_step(trainer)
+    source, target = step.encoded.vectors.chunk(2)
+    between, within = source @ target.T, [(side @ side.T).softmax(1) for side in (source, target)]
+    inter = -between.log_softmax(1).diag().sum() - between.log_softmax(0).diag().sum()
+    intra = -torch.cos(torch.pi / 2 * (within[0] - within[1]).clamp(-1 + 1e-7, 1 - 1e-7)).log().sum()
+    losses = sentence_losses(step, trainer.losses, trainer.args, trainer.policies)
+    torch.testing.assert_close(losses["inter"], inter / 4)
+    torch.testing.assert_close(losses["intra"], intra / 4)

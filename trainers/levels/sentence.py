@@ -13,6 +13,7 @@ from ..objectives import (
     additive_margin,
     intra_similarity,
     multi_positive,
+    paper_infonce,
     paper_intra_similarity,
     rince,
     sigmoid_loss,
@@ -38,6 +39,8 @@ def inter_loss(pairs: PairVectors, args: XLingAlignTrainingArguments, temperatur
         return additive_margin(pairs, args.margin, tau, reweighted)
     if args.inter_loss == "infonce" or args.inter_loss == "rince" and progress < args.rince_warmup:
         return symmetric_infonce(pairs, tau, reweighted)
+    if args.inter_loss == "paper":
+        return paper_infonce(pairs)
     if args.inter_loss == "sigmoid":
         return sigmoid_loss(pairs, 1 / tau, temperature.bias)
     if args.inter_loss == "rince":

@@ -1,7 +1,7 @@
 """Losses: one per file, tensors in, scalar out, fp32 inside."""
 
 from .additive_margin import additive_margin
-from .infonce import infonce, symmetric_infonce
+from .infonce import infonce, paper_infonce, symmetric_infonce
 from .intra_similarity import intra_similarity, paper_intra_similarity
 from .language_adversary import (
     binary_language_logits,
@@ -28,6 +28,7 @@ __all__ = [
     "masked_lm",
     "momentum_contrast",
     "multi_positive",
+    "paper_infonce",
     "paper_intra_similarity",
     "reversal_strength",
     "rince",

@@ -65,6 +65,29 @@ def easy_as_hard(losses: Tensor) -> Tensor:
     return losses / -torch.expm1(-losses.detach().clamp(min=1e-6))
 
 
+def paper_infonce(pairs: PairVectors) -> Tensor:
+    """Eq. 7 with raw dot products and no temperature, both directions added up.
+
+    Its sum over pairs is a mean here, as that of `paper_intra_similarity`, so that eq. 9 may add them: what both are
+    divided by, the learned weight of their level takes up.
+
+    Args:
+        pairs: The pairs of the batch; rows of one meaning are never each other's negatives.
+
+    Returns:
+        The mean over local pairs of the sum of both directions, a scalar in fp32.
+
+    Example:
+        >>> pairs = PairVectors.local(2 * torch.eye(2), torch.eye(2))
+        >>> round(paper_infonce(pairs).item(), 4)  # 2 log(1 + exp(-2))
+        0.2539
+    """
+    sides = ((pairs.source, pairs.all_target), (pairs.target, pairs.all_source))
+    logits = (dot_products(local, every).masked_fill(pairs.masked, LOWEST) for local, every in sides)
+    forward, backward = (cross_entropy(values, pairs.positives, reduction="none") for values in logits)
+    return pairs.mean(forward + backward)
+
+
 def symmetric_infonce(pairs: PairVectors, tau: float | Tensor = 0.05, reweighted: bool = False) -> Tensor:
     """Mean of both directions of InfoNCE; rows of one meaning are never each other's negatives.
 

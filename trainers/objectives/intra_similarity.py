@@ -58,23 +58,24 @@ def negative_log_cosine(gap: Tensor, floor: float = 1e-4) -> Tensor:
 
 
 def paper_intra_similarity(pairs: PairVectors) -> Tensor:
-    """Eq. 8 as printed: raw dot products, each text compared with itself too, summed over rows and columns.
+    """Eq. 8 with raw dot products, each text compared with itself too.
 
-    |P - Q| is kept one rounding step below 1, where the printed form is NaN.
+    |P - Q| is kept one rounding step below 1, where the printed form is NaN. The sum over rows is a mean here, as in
+    `paper_infonce`.
 
     Args:
-        pairs: The pairs of the batch. Over several processes their values sum up to that of the whole batch.
+        pairs: The pairs of the batch.
 
     Returns:
-        The sum over local rows and all columns, a scalar in fp32.
+        The mean over local rows of the sum over all columns, a scalar in fp32.
 
     Example:
         >>> pairs = PairVectors.local(torch.tensor([[0.0], [0.0]]), torch.tensor([[99.0], [0.0]]))
-        >>> round(paper_intra_similarity(pairs).item(), 4)  # first rows (1/2, 1/2) and (1, 0): 2 log sqrt 2
-        0.6931
+        >>> round(paper_intra_similarity(pairs).item(), 4)  # first rows (1/2, 1/2) and (1, 0): log sqrt 2 a row
+        0.3466
     """
     sides = ((pairs.source, pairs.all_source), (pairs.target, pairs.all_target))
     logits = (dot_products(local, every) for local, every in sides)
     p, q = (values.masked_fill(pairs.dropped, LOWEST).softmax(1) for values in logits)
     most = 1 - torch.finfo(torch.float32).eps
-    return len(p) * pairs.mean(-torch.cos(math.pi / 2 * (p - q).clamp(-most, most)).log().sum(1))
+    return pairs.mean(-torch.cos(math.pi / 2 * (p - q).clamp(-most, most)).log().sum(1))

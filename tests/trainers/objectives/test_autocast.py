@@ -9,6 +9,7 @@ from xling_align.trainers.objectives import (
     intra_similarity,
     momentum_contrast,
     multi_positive,
+    paper_infonce,
     paper_intra_similarity,
     rince,
     sigmoid_loss,
@@ -27,6 +28,7 @@ LOSSES = [
     multi_positive,
     rince,
     intra_similarity,
+    paper_infonce,
     paper_intra_similarity,
     momentum,
 ]

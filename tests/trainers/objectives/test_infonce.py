@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from xling_align.trainers.objectives import PairVectors, infonce, symmetric_infonce
+from xling_align.trainers.objectives import PairVectors, infonce, paper_infonce, symmetric_infonce
 
 local = PairVectors.local
 
@@ -55,3 +55,13 @@ def test_the_temperature_gets_a_gradient():
     tau = torch.tensor(0.1, requires_grad=True)
     symmetric_infonce(local(torch.randn(4, 3), torch.randn(4, 3)), tau).backward()
     assert tau.grad.abs() > 0.1
+
+
+def test_the_papers_form_term_by_term():
+    torch.manual_seed(0)
+    source, target = torch.randn(3, 4), torch.randn(3, 4)
+    dots, total = (source @ target.T).tolist(), 0.0
+    for i in range(3):
+        total -= math.log(math.exp(dots[i][i]) / sum(math.exp(dots[i][j]) for j in range(3)))
+        total -= math.log(math.exp(dots[i][i]) / sum(math.exp(dots[j][i]) for j in range(3)))
+    assert paper_infonce(local(source, target)).item() == pytest.approx(total / 3, rel=1e-5)

@@ -56,7 +56,7 @@ def test_opposite_one_hot_distributions_stay_finite_in_both_forms():
         value = loss(PairVectors.local(*sides))
         value.backward()
         assert value.isfinite()
-        assert value > 1
+        assert value > 0.5
         assert all(side.grad.isfinite().all() for side in sides)
 
 
