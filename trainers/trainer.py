@@ -58,7 +58,8 @@ class XLingAlignTrainer(Trainer):
     """Aligns an `XLingAlignModel` on translation pairs, by the losses of `args.losses`.
 
     Sources and translations go through the encoder in one forward pass; the batches are of like length and hold each
-    meaning once; over several processes the negatives are those of all of them, with the exact gradient.
+    meaning once, or several times for multi_positive; over several processes the negatives are those of all of them,
+    with the exact gradient.
 
     Args:
         model: The model. An `XLingAlignModel` gets the heads that the losses need; `save_model` leaves them out again.
@@ -201,7 +202,8 @@ class XLingAlignTrainer(Trainer):
     ) -> LengthBucketSampler:
         groups = pairs.groups if isinstance(pairs, TokenizedPairs) else None
         size = batch_size * self.args.world_size
-        return LengthBucketSampler(pairs.lengths, pairs.pair_ids, size, seed, groups, temperature)
+        together = groups is not None and self.args.inter_loss == "multi_positive"
+        return LengthBucketSampler(pairs.lengths, pairs.pair_ids, size, seed, groups, temperature, together)
 
     def _get_train_sampler(self, train_dataset=None):
         return self.train_sampler

@@ -77,6 +77,16 @@ def test_no_batch_holds_a_meaning_twice():
     assert all(len(set(batches.pair_ids[row])) == 16 for row in order)
 
 
+def test_pairs_of_one_meaning_can_stand_together_but_never_fill_a_batch():
+    generator = np.random.default_rng(0)
+    lengths, ids = generator.integers(3, 60, 8000), np.arange(8000) % 1000
+    batches = LengthBucketSampler(lengths, ids, 16, seed=5, together=True)
+    order = np.array(list(batches)).reshape(-1, 16)
+    most = [max(np.unique(ids[row], return_counts=True)[1]) for row in order]
+    assert max(most) == 4 and np.mean(most) > 3.5
+    assert len(np.unique(order)) > 7600
+
+
 def test_batches_are_of_like_length_and_cover_nearly_all_pairs():
     batches = sampler(meanings=10**9)
     order = np.array(list(batches))

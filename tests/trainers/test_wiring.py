@@ -7,9 +7,10 @@ from torch.nn.functional import normalize
 from tests.conftest import make_tokenizer
 from tests.trainers.one_step import SENTENCES
 from tests.trainers.test_levels import trainer_of
-from tests.trainers.test_trainer import fresh_model
+from tests.trainers.test_trainer import PAIRS, arguments, fresh_model
 from xling_align.trainers import XLingAlignTrainer
 from xling_align.trainers.levels import Step, sentence_losses
+from xling_align.trainers.objectives import PairVectors, multi_positive
 
 
 def quiet_step(trainer: XLingAlignTrainer, rows: torch.Tensor | None = None) -> Step:
@@ -147,3 +148,17 @@ def test_the_papers_sentence_losses_are_its_sums_over_one_number(tmp_path):
     losses = sentence_losses(step, trainer.losses, trainer.args, trainer.policies)
     torch.testing.assert_close(losses["inter"], inter / 4)
     torch.testing.assert_close(losses["intra"], intra / 4)
+
+
+def test_several_positives_share_a_batch_and_are_read_by_their_loss(tmp_path):
+    rows = [row | {"pair_id": number // 2} for number, row in enumerate(PAIRS)]
+    args = arguments(tmp_path, inter_loss="multi_positive", bf16=False)
+    trainer = XLingAlignTrainer(fresh_model(), args, rows, processing_class=make_tokenizer())
+    for batch in trainer.get_train_dataloader():
+        assert sorted(batch["pair_ids"].unique(return_counts=True)[1].tolist()) == [2, 2]
+    step = quiet_step(trainer)
+    found = sentence_losses(step, trainer.losses, trainer.args, trainer.policies)["inter"]
+    source, target = step.encoded.vectors.chunk(2)
+    alone = multi_positive(PairVectors.local(source, target), trainer.args.tau)
+    assert not torch.isclose(found, alone)  # the second translation is no negative
+    torch.testing.assert_close(found, multi_positive(step.pairs, trainer.args.tau))

@@ -1,5 +1,6 @@
 """Which pairs share a batch, and how they are laid out: length buckets, no two pairs of one meaning, one tensor."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,37 +12,63 @@ from xling_align.modeling_xling import InputError
 from .resources import balanced_order
 
 
-def distinct_batches(order: np.ndarray, pair_ids: np.ndarray, size: int) -> tuple[list[np.ndarray], list[int]]:
-    """Cut an order into batches in which every meaning occurs once.
+def distinct_batches(
+    order: np.ndarray, pair_ids: np.ndarray, size: int, most: int = 1
+) -> tuple[list[np.ndarray], list[int]]:
+    """Cut an order into batches in which no meaning occurs more than `most` times.
 
     Args:
         order: Pair numbers in the wanted order.
         pair_ids: Meaning of every pair (pairs,).
         size: Pairs in a batch.
+        most: Pairs of one meaning in a batch.
 
     Returns:
         The full batches, and the pairs that were left over.
     """
-    batches, current, seen, waiting = [], [], set(), []
+    batches, current, seen, waiting = [], [], Counter(), []
     queue = list(order[::-1])
     while queue:
         index = queue.pop()
         meaning = pair_ids[index]
-        if meaning in seen:
+        if seen[meaning] == most:
             waiting.append(index)
             continue
-        seen.add(meaning)
+        seen[meaning] += 1
         current.append(index)
         if len(current) == size:
             batches.append(np.array(current))
-            current, seen = [], set()
+            current, seen = [], Counter()
             queue.extend(reversed(waiting))
             waiting = []
     return batches, current + waiting
 
 
+def neighbours_by_meaning(order: np.ndarray, lengths: np.ndarray, pair_ids: np.ndarray) -> np.ndarray:
+    """An order by length in which pairs of one meaning stand together, at the length of the longest of them.
+
+    Args:
+        order: Pair numbers (M,).
+        lengths: Tokens of every pair.
+        pair_ids: Meaning of every pair.
+
+    Returns:
+        The same pair numbers (M,).
+
+    Example:
+        >>> neighbours_by_meaning(np.array([0, 1, 2]), np.array([3, 4, 9]), np.array([7, 8, 7])).tolist()
+        [1, 0, 2]
+    """
+    _, meanings = np.unique(pair_ids[order], return_inverse=True)
+    longest = np.zeros(len(order), dtype=lengths.dtype)
+    np.maximum.at(longest, meanings, lengths[order])
+    return order[np.lexsort((meanings, longest[meanings]))]
+
+
 class LengthBucketSampler(Sampler[int]):
     """Pair numbers in an order in which every `batch_size` neighbours are of like length and of distinct meanings.
+
+    With `together`, up to four pairs of one meaning share a batch, but no more than half of it.
 
     Each epoch yields the same number of batches, in an order that depends on `seed` and epoch alone, so that a run
     resumes exactly. Pairs of a meaning that has more pairs than there are batches wait for another epoch.
@@ -53,6 +80,7 @@ class LengthBucketSampler(Sampler[int]):
         seed: Of the order.
         groups: Language pair of each pair (pairs,); wanted where `temperature` is not 1.
         temperature: How even the language pairs' shares are, see `group_shares`; an epoch has as many pairs as ever.
+        together: Whether pairs of one meaning stand together, for a loss that has several positives.
 
     Raises:
         InputError: A batch of one pair, or more pairs in a batch than meanings.
@@ -68,12 +96,13 @@ class LengthBucketSampler(Sampler[int]):
         seed: int = 0,
         groups: np.ndarray | None = None,
         temperature: float = 1.0,
+        together: bool = False,
     ):
         if batch_size < 2:
             raise InputError("a batch of one pair has no negative; set --per_device_train_batch_size to 2 or more")
         self.lengths, self.pair_ids, self.batch_size, self.seed, self.epoch = lengths, pair_ids, batch_size, seed, 0
         self.groups = None if temperature == 1 else groups
-        self.temperature = temperature
+        self.temperature, self.together = temperature, together
         self.num_batches = len(self._shuffle(np.random.default_rng([seed, 0])))
         if self.num_batches == 0:
             raise InputError(
@@ -87,13 +116,19 @@ class LengthBucketSampler(Sampler[int]):
             order = generator.permutation(len(self.lengths))
         else:
             order = balanced_order(self.groups, self.temperature, generator)
+        if self.together:  # a meaning's pairs at its first one's place, so that they fall into one bucket
+            _, first, meanings = np.unique(self.pair_ids[order], return_index=True, return_inverse=True)
+            order = order[np.argsort(first[meanings], kind="stable")]
         batches, left = [], []
         for start in range(0, len(order), self.bucket * self.batch_size):
             chunk = np.concatenate(
                 [np.array(left, dtype=order.dtype), order[start : start + self.bucket * self.batch_size]]
             )
-            chunk = chunk[np.argsort(self.lengths[chunk], kind="stable")]
-            full, left = distinct_batches(chunk, self.pair_ids, self.batch_size)
+            if self.together:
+                chunk, most = neighbours_by_meaning(chunk, self.lengths, self.pair_ids), min(4, self.batch_size // 2)
+            else:
+                chunk, most = chunk[np.argsort(self.lengths[chunk], kind="stable")], 1
+            full, left = distinct_batches(chunk, self.pair_ids, self.batch_size, most)
             batches.extend(full)
         return [batches[row] for row in generator.permutation(len(batches))]
 
