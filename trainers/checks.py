@@ -1,4 +1,6 @@
-"""What the programs refuse about their arguments, one line each."""
+"""What the programs refuse about their arguments, and losses that are not finite, one line each."""
+
+from torch import Tensor
 
 from xling_align.modeling_xling import InputError, nearest
 
@@ -46,3 +48,20 @@ def check_choice(name: str, given: str | list[str], accepted: tuple[str, ...]) -
     for word in [given] if isinstance(given, str) else given:
         if word not in accepted:
             raise InputError(f"--{name} {word!r} is not one of {', '.join(accepted)}{nearest(word, list(accepted))}")
+
+
+def check_finite(losses: dict[str, Tensor], step: int) -> None:
+    """Stop where training would go on with nothing.
+
+    Args:
+        losses: Scalars by name.
+        step: The step that they are of.
+
+    Raises:
+        FloatingPointError: A loss is not finite.
+    """
+    for name, value in losses.items():
+        if not value.isfinite():
+            raise FloatingPointError(
+                f"the {name} loss is {value.item()} at step {step}; lower --learning_rate, or --bf16 false"
+            )

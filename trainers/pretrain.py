@@ -36,6 +36,7 @@ from .adaptive.policies import Policies
 from .align import pair_stream
 from .arguments import CommonTrainingArguments, DataArguments, XLingAlignTrainingArguments, one_line_errors, parse
 from .checkpoints import last_complete_checkpoint
+from .checks import check_finite
 from .data.formats import text_lines
 from .data.pairs import LeftOut
 from .data.readers import ReadReport
@@ -144,7 +145,7 @@ class MaskedLMTrainer(XLingAlignTrainer):
         output = model(visible, inputs["attention_mask"], lm_positions=masked, fuse_words=False)
         total = count_by_process(masked.sum().float())
         loss = masked_lm(output.lm_states, self.model.lm_head.decoder, words[masked], total)  # pyright: ignore
-        self.check_finite({"mlm": loss})
+        check_finite({"mlm": loss}, self.state.global_step)
         return (loss, output) if return_outputs else loss
 
 

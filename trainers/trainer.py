@@ -27,6 +27,7 @@ from .adaptive.policies import Policies
 from .arguments import LEVELS, XLingAlignTrainingArguments, read_weights
 from .callbacks import BetweenSteps, LanguageMeans, LogMeans
 from .checkpoints import check_same_model, last_complete_checkpoint
+from .checks import check_finite
 from .data.batches import LengthBucketSampler, PairCollator
 from .data.monolingual import MonolingualTexts
 from .data.resources import resource_plan, tell_plan
@@ -230,6 +231,13 @@ class XLingAlignTrainer(Trainer):
             couple_moments(optimizer, self.base.get_input_embeddings().weight)
         return optimizer
 
+    @property
+    def reads_texts(self) -> bool:
+        """Whether anything reads the batch as it is; masked, joined and mixed texts have passes of their own."""
+        apart = {"tlm", *(["momentum"] if self.args.mixup else []), *([] if self.base.word_fusion else ["mlm"])}
+        policies, states = self.policies, self.base.config.language_token != "none"
+        return bool(set(self.losses) - apart or policies.with_state() or policies.regulariser or states)
+
     def encode(self, model: nn.Module, inputs: dict, word_rows: Tensor | None = None) -> EncodedPairs:
         """Representations of a batch's 2N rows, as `encode_pairs`."""
         return encode_pairs(self.base, model, inputs, self.args.row_groups or 1, word_rows)
@@ -242,12 +250,15 @@ class XLingAlignTrainer(Trainer):
             inputs: A batch of `PairCollator`.
 
         Returns:
-            Scalars by name, and the representations.
+            Scalars by name, and the representations; those of no row if nothing reads them.
         """
         inputs = dict(inputs)
         pair_ids, scores = inputs.pop("pair_ids"), inputs.pop("scores", None)
         rows = pair_ids[:0] if self.word_level is None else self.word_level.draw(len(pair_ids)).to(pair_ids.device)
-        encoded = self.encode(model, inputs, rows if "distribution" in self.losses else None)
+        if self.reads_texts:
+            encoded = self.encode(model, inputs, rows if "distribution" in self.losses else None)
+        else:
+            encoded = EncodedPairs.none(inputs["language_ids"], self.base.config.hidden_size)
         step = Step(model, inputs, pair_ids, rows, encoded, scores)
         if model.training:
             self.means.add(self.policies.observe(step))
@@ -276,7 +287,7 @@ class XLingAlignTrainer(Trainer):
             The loss, or the loss and the representations.
         """
         losses, encoded = self.level_losses(model, inputs)
-        self.check_finite(losses)
+        check_finite(losses, self.state.global_step)
         if model.training:
             self.balance.start({name: mean_over_processes(value.detach()) for name, value in losses.items()})
             rows = len(self.model.config.languages) + 1
@@ -284,22 +295,6 @@ class XLingAlignTrainer(Trainer):
             self._note(losses)
         loss = self.balance(losses)
         return (loss, encoded) if return_outputs else loss
-
-    def check_finite(self, losses: dict[str, Tensor]) -> None:
-        """Stop where training would go on with nothing.
-
-        Args:
-            losses: Scalars by name.
-
-        Raises:
-            FloatingPointError: A loss is not finite.
-        """
-        for name, value in losses.items():
-            if not value.isfinite():
-                raise FloatingPointError(
-                    f"the {name} loss is {value.item()} at step {self.state.global_step}; "
-                    "lower --learning_rate, or --bf16 false"
-                )
 
     def _note(self, losses: dict[str, Tensor]) -> None:
         """Keep what the next log shows: losses, learned weights, the levels' gradients."""

@@ -162,3 +162,14 @@ def test_several_positives_share_a_batch_and_are_read_by_their_loss(tmp_path):
     alone = multi_positive(PairVectors.local(source, target), trainer.args.tau)
     assert not torch.isclose(found, alone)  # the second translation is no negative
     torch.testing.assert_close(found, multi_positive(step.pairs, trainer.args.tau))
+
+
+@pytest.mark.parametrize(("fusion_context", "passes"), [("none", 1), ("own", 2)])
+def test_texts_that_no_loss_reads_are_not_encoded(tmp_path, fusion_context, passes):
+    model = fresh_model(language_token="none", fusion_context=fusion_context)
+    args = arguments(tmp_path, losses=["mlm"], row_groups=1, max_steps=2, save_strategy="no")
+    trainer = XLingAlignTrainer(model, args, PAIRS, processing_class=make_tokenizer())
+    seen = []
+    trainer.model.register_forward_pre_hook(lambda *_: seen.append(1))
+    trainer.train()
+    assert len(seen) == 2 * passes

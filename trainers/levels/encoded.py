@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,12 @@ class EncodedPairs:
     projection: Tensor | None = None
     words: Tensor = field(default_factory=lambda: torch.empty(0))
     word_rows: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @classmethod
+    def none(cls, language_ids: Tensor, dim: int) -> Self:
+        """Those of no row, where no loss reads a batch as it is; `language_ids` gives kind and device."""
+        empty = torch.empty(0, dim, device=language_ids.device)
+        return cls(empty, empty, language_ids[:0])
 
     @property
     def vectors(self) -> Tensor:

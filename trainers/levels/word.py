@@ -79,9 +79,11 @@ class WordLevel:
         ids, mask = (inputs[name][rows, :width] for name in ("input_ids", "attention_mask"))
         visible, hidden = self.masked(ids)
         output = step.model(visible, mask, language_ids=inputs["language_ids"][rows], fuse_words=False)
-        partners = step.encoded.pooler_output.roll(len(step.pair_ids), 0)[rows]
-        sentences = torch.stack([output.pooler_output, partners.to(output.pooler_output)], 1)  # (rows, 2, dim)
-        states = fused(self.base, output.word_states[hidden], sentences[hidden.nonzero()[:, 0]])
+        states = output.word_states[hidden]
+        if self.base.word_fusion is not None:
+            partners = step.encoded.pooler_output.roll(len(step.pair_ids), 0)[rows]
+            sentences = torch.stack([output.pooler_output, partners.to(output.pooler_output)], 1)  # (rows, 2, dim)
+            states = fused(self.base, states, sentences[hidden.nonzero()[:, 0]])
         weights = step.row_weights()
         by_position = None if weights is None else weights[hidden.nonzero()[:, 0]]
         return self.restored(states, ids[hidden], by_position)
