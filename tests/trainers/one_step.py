@@ -11,8 +11,10 @@ from transformers import TrainerCallback
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.modeling_xling import XLingAlignModel
 from xling_align.trainers import XLingAlignTrainer, XLingAlignTrainingArguments
+from xling_align.trainers.data.mixup import mix_pairs
 from xling_align.trainers.data.monolingual import MonolingualTexts
 from xling_align.trainers.data.tokenized import tokenize_texts
+from xling_align.trainers.levels import momentum
 
 SENTENCES = [
     ("good morning", "guten morgen", "de"),
@@ -37,6 +39,11 @@ def every_third(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """In place of random masks, which are others on other processes: hide ids that are multiples of three."""
     hidden = (ids % 3 == 0) & (ids > 4)
     return ids.masked_fill(hidden, 4), hidden
+
+
+def mixed_by_ids(first, second, _, cls):
+    """In place of a random order of two joined pairs: one that follows from their ids, on whatever process."""
+    return mix_pairs(first, second, torch.Generator().manual_seed(sum(first[0]) + sum(second[1])), cls)
 
 
 def main(folder: str, batch_size: int, settings: dict) -> None:
@@ -68,6 +75,7 @@ def main(folder: str, batch_size: int, settings: dict) -> None:
     )
     if trainer.word_level is not None:
         trainer.word_level.masked = every_third
+    momentum.mix_pairs = mixed_by_ids
     if trainer.momentum_contrast is not None:  # the first step has no earlier keys
         trainer.momentum_contrast.queue.push(torch.randn(8, 8, generator=torch.Generator().manual_seed(5)))
     trainer.train()

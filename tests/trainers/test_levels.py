@@ -66,10 +66,22 @@ def test_taking_all_losses_out_is_refused(tmp_path):
         trainer_of(tmp_path, losses=["inter"], without=["sentence"])
 
 
-@pytest.mark.parametrize("language_loss", ["gradient_reversal", "confusion", "alternating"])
-def test_two_processes_give_the_gradient_of_one_for_all_losses(tmp_path, language_loss):
-    settings = {"losses": ["language", "inter", "intra", "momentum", "mlm", "distribution"], "word_share": 1.0}
-    settings |= {"language_loss": language_loss, "balance": "fixed"}
+@pytest.mark.parametrize(
+    "forms",
+    [
+        {"language_loss": "gradient_reversal", "balance": "fixed"},
+        {"language_loss": "confusion", "balance": "fixed"},
+        {"language_loss": "alternating", "balance": "fixed", "warmup_steps": 0},
+        {"losses": ["inter", "intra", "momentum", "tlm", "distribution"], "mixup": True}
+        | {"distribution_loss": "per_token", "inter_loss": "paper", "intra_loss": "paper", "balance": "loss"},
+    ],
+)
+def test_two_processes_give_the_gradient_of_one_for_all_losses(tmp_path, forms):
+    settings = {
+        "losses": ["language", "inter", "intra", "momentum", "mlm", "distribution"],
+        "word_share": 1.0,
+        **forms,
+    }
     one, two = (one_step(tmp_path / str(count), count, settings) for count in (1, 2))
     assert one["gradient"].keys() == two["gradient"].keys()
     for name, gradient in one["gradient"].items():

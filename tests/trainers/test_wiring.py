@@ -6,7 +6,7 @@ from torch.nn.functional import normalize
 
 from tests.conftest import make_tokenizer
 from tests.trainers.one_step import SENTENCES
-from tests.trainers.test_levels import trainer_of
+from tests.trainers.test_levels import ALL, trainer_of
 from tests.trainers.test_trainer import PAIRS, arguments, fresh_model
 from xling_align.trainers import XLingAlignTrainer
 from xling_align.trainers.levels import Step, sentence_losses
@@ -173,3 +173,39 @@ def test_texts_that_no_loss_reads_are_not_encoded(tmp_path, fusion_context, pass
     trainer.model.register_forward_pre_hook(lambda *_: seen.append(1))
     trainer.train()
     assert len(seen) == 2 * passes
+
+
+ODD = {
+    "as usual": {},
+    "bf16": {"bf16": True},
+    "paper": {
+        "inter_loss": "paper",
+        "intra_loss": "paper",
+        "distribution_loss": "per_token",
+        "language_labels": "source",
+    },
+    "saturated": {"intra_tau": 1e-4, "language_loss": "confusion", "mixup": True},
+}
+
+
+@pytest.mark.parametrize("settings", ODD.values(), ids=ODD)
+def test_words_in_one_language_with_one_hot_similarities_give_finite_losses_and_gradients(tmp_path, settings):
+    """One-word sentences of one language pair, with |P - Q| = 1 in eq. 8, through all losses of the trainer."""
+    texts = [pair for pair in zip("sun moon red blue".split(), "sonne mond rot blau".split(), strict=True)]
+    rows = [PAIRS[0] | {"source": source, "target": target} for source, target in texts]
+    model = fresh_model(projection_dim=8)
+    for parameter in model.projection.parameters():
+        torch.nn.init.normal_(parameter, std=30.0)
+    args = arguments(tmp_path, losses=ALL, word_share=1.0, max_grad_norm=0.0, **{"bf16": False, **settings})
+    trainer = XLingAlignTrainer(model, args, rows, processing_class=make_tokenizer())
+    for _ in range(2):  # the queue has keys in the second
+        batch = next(iter(trainer.get_train_dataloader()))
+        trainer.model.zero_grad()
+        with trainer.compute_loss_context_manager():
+            losses, encoded = trainer.level_losses(trainer.model, batch)
+        assert all(value.isfinite() for value in losses.values())
+        trainer.balance(losses).backward()
+    gradients = [p.grad for p in trainer.model.parameters() if p.grad is not None]
+    assert len(gradients) > 20 and all(gradient.isfinite().all() for gradient in gradients)
+    shares = [(side @ side.T).softmax(1) for side in encoded.vectors.float().chunk(2)]
+    assert (shares[0] - shares[1]).abs().max() > 1 - 1e-6
