@@ -191,7 +191,7 @@ ODD = {
 @pytest.mark.parametrize("settings", ODD.values(), ids=ODD)
 def test_words_in_one_language_with_one_hot_similarities_give_finite_losses_and_gradients(tmp_path, settings):
     """One-word sentences of one language pair, with |P - Q| = 1 in eq. 8, through all losses of the trainer."""
-    texts = [pair for pair in zip("sun moon red blue".split(), "sonne mond rot blau".split(), strict=True)]
+    texts = [pair for pair in zip(["sun", "moon", "red", "blue"], ["sonne", "mond", "rot", "blau"], strict=True)]
     rows = [PAIRS[0] | {"source": source, "target": target} for source, target in texts]
     model = fresh_model(projection_dim=8)
     for parameter in model.projection.parameters():
