@@ -102,7 +102,7 @@ class XLingAlignTrainer(Trainer):
                 return pairs
             return tokenize_pairs(pairs, processing_class, model.config, args.max_length)
 
-        pairs = self._kept(tokenized(train_dataset))
+        pairs = self._kept(tokenized(train_dataset), model.config.languages)
         if args.pair_weights == "scores" and isinstance(pairs, TokenizedPairs) and pairs.scores is None:
             raise InputError(NO_SCORES)
         by_name = isinstance(eval_dataset, dict)
@@ -125,13 +125,15 @@ class XLingAlignTrainer(Trainer):
         if isinstance(pairs, TokenizedPairs):
             self._tell_plan(pairs)
 
-    def _kept(self, pairs: Any) -> Any:
+    def _kept(self, pairs: Any, languages: list[str]) -> Any:
         """The pairs less those that the evidence speaks against, whose numbers are remembered."""
         self.kept_pairs = None
         if not self.args.pair_evidence or not isinstance(pairs, TokenizedPairs):
             return pairs
-        self.kept_pairs = np.flatnonzero(pair_evidence(pairs) >= KEPT_FROM)
-        logger.info("pair evidence: %s of %s pairs are kept", f"{len(self.kept_pairs):,}", f"{len(pairs):,}")
+        kept = pair_evidence(pairs) >= KEPT_FROM
+        self.kept_pairs, targets = np.flatnonzero(kept), pairs.languages[1::2]
+        shares = ", ".join(f"{languages[row - 1]} {kept[targets == row].mean():.1%}" for row in np.unique(targets))
+        logger.info("pair evidence: %s of %s pairs are kept (%s)", f"{kept.sum():,}", f"{len(kept):,}", shares)
         return pairs.take(self.kept_pairs)
 
     def _with_heads(self, model: XLingAlignPreTrainedModel) -> XLingAlignPreTrainedModel:
