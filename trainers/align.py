@@ -210,8 +210,13 @@ class PairData:
 
 
 def has_lexicon(model_arguments: ModelArguments, args: XLingAlignTrainingArguments) -> bool:
-    """Whether the word embeddings start at their translations, unless that or the word level is taken out."""
-    return model_arguments.lexicon_start and not {"lexicon", "word"} & set(args.without)
+    """Whether the word embeddings start at their translations, unless that is taken out."""
+    return model_arguments.lexicon_start and "lexicon" not in args.without
+
+
+def wrapped_without(model_arguments: ModelArguments, args: XLingAlignTrainingArguments) -> ModelArguments:
+    """How the encoder is wrapped, without the fusion if that is taken out."""
+    return replace(model_arguments, fusion_context="none") if "afm" in args.without else model_arguments
 
 
 def start_new_languages(model: XLingAlignModel, pairs: TokenizedPairs) -> None:
@@ -235,8 +240,7 @@ def build(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
         InputError: What was asked for does not go together, or is not there.
     """
     set_seed(args.seed)  # what is new in the model starts the same in every run
-    if "afm" in args.without:
-        model_arguments = replace(model_arguments, fusion_context="none")
+    model_arguments = wrapped_without(model_arguments, args)
     model = load_model(model_arguments, pairs.languages, pairs.data.source_language)
     tokenizer = load_tokenizer(str(model_arguments.encoder))
     tokenized = pairs.tokenized(tokenizer, model.config, args.max_length)

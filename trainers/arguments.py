@@ -168,7 +168,7 @@ class XLingAlignTrainingArguments(AdaptiveArguments, CommonTrainingArguments):
         balance_learning_rate: Of the learned loss weights.
         losses: Which losses are trained: language, inter, intra, momentum, mlm, tlm, distribution.
         without: What is taken out of them: a loss, a level (language, sentence, word), lexicon (the start of the
-            word embeddings, which goes with the word level as well), or afm.
+            word embeddings), or afm.
         inter_loss: infonce, additive_margin, sigmoid, multi_positive or rince.
         margin: Of additive_margin.
         intra_loss: stable, or paper for eq. 8 as printed.

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -18,9 +19,11 @@ from transformers import AutoModel
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.cli.main import main
 from xling_align.modeling_xling import XLingAlignModel
-from xling_align.trainers.adapt import parted
+from xling_align.trainers import XLingAlignTrainingArguments
+from xling_align.trainers.adapt import AdaptArguments, Adaptation, parted
 from xling_align.trainers.data.readers import read_pairs
 from xling_align.trainers.facts import read_facts
+from xling_align.trainers.self_train import SelfTrainArguments
 
 SETS = {"en": "good morning night day sun moon", "de": "guten morgen nacht tag sonne mond"}
 TEXTS = {code: [" ".join(three) for three in itertools.permutations(text.split(), 3)] for code, text in SETS.items()}
@@ -59,7 +62,7 @@ def words(folder: Path, out: Path, *flags: str, **changes: str | None) -> list[s
         texts = [] if value is None else value.split()
         values = [word if name == "add_languages" else str(folder / word) for word in texts]
         command += [f"--{name}", *values] if values else []
-    return [*command, "--output_dir", str(out), "--held_out", "20", *FLAGS, *flags]
+    return [*command, "--output_dir", str(out), "--held_out", "20", "--allow_unmeasured", *FLAGS, *flags]
 
 
 def test_pairs_align_an_added_language(folder, tmp_path, capsys):
@@ -82,6 +85,30 @@ def test_pairs_align_an_added_language(folder, tmp_path, capsys):
     assert facts["recipe"]["lexicon_start"] is True
     assert facts["recipe"]["added_languages"] == ["nl"] and "rounds" not in facts["recipe"]
     assert str(folder) not in json.dumps(facts)
+
+
+def test_what_nobody_could_measure_is_not_adapted_unless_that_is_allowed(folder, tmp_path, capsys):
+    command = words(folder, tmp_path, parallel="parallel.jsonl")
+    command.remove("--allow_unmeasured")
+    with pytest.raises(SystemExit) as stop:
+        main(command)
+    missing = ", ".join(code for code in LANGUAGES if code not in ("en", "de"))
+    assert stop.value.code == 2
+    assert f"too few pairs of {missing} to measure what they lose: 100 of each" in capsys.readouterr().err
+
+
+def test_old_languages_are_compared_with_the_model_as_it_was_given(folder, tmp_path):
+    """New pieces cut texts of old languages otherwise, which is a loss as any other."""
+    settings = {"model": str(folder / "model"), "add_languages": ["nl"], "mono": [str(folder / "nl.txt")]}
+    pairs = {"replay": [str(folder / "replay.jsonl")], "parallel": [str(folder / "parallel.jsonl")]}
+    given = AdaptArguments(**settings, **pairs, held_out=20, tolerance=100, allow_unmeasured=True)
+    training = XLingAlignTrainingArguments(str(tmp_path), per_device_train_batch_size=8, max_steps=1)
+    adaptation = Adaptation(given, asdict(SelfTrainArguments()), training)
+    measured = []
+    adaptation.measured = lambda name, when, languages: measured.append((str(name), languages)) or {}
+    adaptation.run()
+    assert measured[0] == (str(folder / "model"), LANGUAGES)
+    assert measured[1] == (str(tmp_path / "work" / "start"), ["nl"]) and measured[2][1] == ["de", "fr", "nl"]
 
 
 def test_of_few_pairs_a_fifth_is_held_out_and_of_very_few_none():

@@ -227,6 +227,25 @@ def test_a_run_that_found_nothing_can_be_started_with_another_threshold(folder, 
     assert report(tmp_path, 1)["languages"]["de"]["pairs"] > 0
 
 
+def test_a_run_that_found_too_little_for_a_batch_can_be_started_with_another_threshold(folder, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        self_train.main(flags(folder, tmp_path, rounds="1", per_device_train_batch_size="500"))
+    said = capsys.readouterr().err
+    assert "pairs with a margin of 1.00 or more that are confirmed, and a batch takes 500" in said
+    assert "--first_threshold or --per_device_train_batch_size" in said
+    self_train.main(flags(folder, tmp_path, rounds="1", first_threshold="0.9"))
+    assert report(tmp_path, 1)["languages"]["de"]["pairs"] > 0
+
+
+def test_words_stay_where_that_part_is_taken_out(folder, tmp_path, monkeypatch):
+    moved = []
+    monkeypatch.setattr(self_train, "start_from_translations", lambda *given: moved.append(given))
+    for number, without in enumerate(("intra", "lexicon")):
+        given = {"lexicon_start": "true", "without": without, "losses": "inter intra", "rounds": "1"}
+        self_train.main(flags(folder, tmp_path / without, **given))
+        assert len(moved) == 1, number
+
+
 BAD = {
     "no text": ({"mono": "de.txt"}, ["'en'", "--mono en.txt xx.txt"]),
     "empty text": ({"mono": "en.txt empty.txt", "mono_languages": "en de"}, ["empty.txt", "no sentence"]),
