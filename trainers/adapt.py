@@ -20,14 +20,14 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from xling_align.eval.encoding import TextEncoder, has_fast_bf16
+from xling_align.eval.encoding import TextEncoder, has_fast_bf16, model_digest
 from xling_align.eval.metrics.retrieval import retrieval_scores
 from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
 
 from .align import load_model, with_lm_head
 from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, check_at_least
 from .averaging import train_average
-from .checkpoints import alone, check_settings, settings_text
+from .checkpoints import CHANGED, alone, check_settings, digests, settings_text
 from .data.mixture import mixture
 from .data.pairs import Languages, Pair, pair_id_of
 from .data.readers import ReadReport, named_language, read_data_dir, read_pairs
@@ -165,11 +165,11 @@ class Adaptation:
     def adapted(self) -> dict[str, Any]:
         """As `run`, with the output folder to itself."""
         report = self.output / "adapt.json"
-        settings = settings_text(asdict(self.arguments), self.rounds, self.args.to_dict())
+        settings = settings_text(asdict(self.arguments), self.rounds, self.args.to_dict(), self.inputs())
         if report.exists():
             result = json.loads(report.read_text(encoding="utf-8"))
             if result["settings"] != settings:
-                raise InputError(f"{self.output} was made with other settings; name another --output_dir")
+                raise InputError(CHANGED.format(self.output))
             return result
         check_settings(self.work, settings)
         if not (self.work / "held.json").exists():
@@ -194,6 +194,19 @@ class Adaptation:
         write_json(report, result)
         shutil.rmtree(self.work)
         return result
+
+    def inputs(self) -> dict[str, str]:
+        """What tells the texts, the pairs and the model apart from others of the same names."""
+        given = self.arguments
+        files = [*given.mono, *filter(None, [given.source_mono]), *(given.parallel or []), *(given.replay or [])]
+        pairs = DataArguments(data_dir=given.data_dir, corpora=given.corpora)
+        return digests([*files, *pairs.paths]) | {
+            "model": model_digest(self.given_model(), load_tokenizer(given.model))
+        }
+
+    def given_model(self) -> XLingAlignModel:
+        """The model as it was given."""
+        return load_model(ModelArguments(encoder=self.arguments.model), self.old, self.source)
 
     def hold_out(self) -> None:
         """Read all pairs; write those to train on, and those to measure on."""
@@ -255,8 +268,7 @@ class Adaptation:
 
     def begin(self) -> None:
         """Save the model with rows and pieces for the added languages, untrained."""
-        given, config = self.arguments, XLingAlignConfig.from_pretrained(self.arguments.model)
-        model = load_model(ModelArguments(encoder=given.model), list(config.languages), config.source_language)
+        given, model = self.arguments, self.given_model()
         tokenizer = load_tokenizer(given.model)
         texts = {code: self.sentences(path) for code, path in zip(given.add_languages, given.mono, strict=True)}
         if given.new_tokens:

@@ -126,6 +126,14 @@ class DataArguments:
     target_language: str | None = None
     max_pairs: int | None = None
 
+    @property
+    def paths(self) -> list[str]:
+        """Files and folders that pairs are read from."""
+        folders = (
+            [str(Path(self.data_dir) / "parallel" / name) for name in self.corpora or [""]] if self.data_dir else []
+        )
+        return [*(self.train_file or []), *folders]
+
 
 @dataclass
 class CommonTrainingArguments(TrainingArguments):

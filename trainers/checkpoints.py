@@ -1,9 +1,10 @@
 """Which checkpoint a run goes on from."""
 
+import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from transformers.trainer_utils import get_last_checkpoint
 from xling_align.modeling_xling import InputError, XLingAlignConfig
 
 logger = logging.getLogger(__name__)
+
+CHANGED = (
+    "{} was made with other settings, or the model or a file of text or pairs has changed since; "
+    "give the same ones, or another --output_dir"
+)
 
 
 def last_complete_checkpoint(output_dir: str | None) -> str | None:
@@ -64,6 +70,25 @@ def settings_text(*settings: dict[str, Any]) -> str:
     return json.dumps(given, indent=1, sort_keys=True, default=str)
 
 
+def digests(paths: Iterable[str | Path]) -> dict[str, str]:
+    """What tells the contents of files apart.
+
+    Args:
+        paths: Files, also those that are there as `.gz` alone, or folders. A name that is neither, such as that of a
+            dataset on the Hub, is left out.
+
+    Returns:
+        SHA-256 by path, for folders of every file in them.
+    """
+    found = {}
+    for path in (Path(path).expanduser() for path in paths):
+        whole = path if path.exists() else path.with_name(f"{path.name}.gz")
+        for file in filter(Path.is_file, [whole, *sorted(whole.rglob("*"))]):
+            with file.open("rb") as stream:
+                found[str(file)] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
 def check_settings(folder: Path, text: str) -> None:
     """Refuse to go on with mined pairs or checkpoints that other settings left; whatever else they left is dropped.
 
@@ -77,7 +102,7 @@ def check_settings(folder: Path, text: str) -> None:
     path = folder / "settings.json"
     if path.exists() and path.read_text(encoding="utf-8") != text:
         if any(found for name in ("*.parquet", "checkpoint-*") for found in folder.rglob(name)):
-            raise InputError(f"{folder} was made with other settings; give the same ones, or another --output_dir")
+            raise InputError(CHANGED.format(folder))
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

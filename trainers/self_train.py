@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from transformers import set_seed
 
-from xling_align.eval.encoding import TextEncoder, has_fast_bf16
+from xling_align.eval.encoding import TextEncoder, has_fast_bf16, model_digest
 from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
 
 from .adaptive.neighbours import load_faiss
@@ -45,7 +45,7 @@ from .arguments import (
     parse,
 )
 from .averaging import train_average
-from .checkpoints import alone, check_settings, settings_text
+from .checkpoints import alone, check_settings, digests, settings_text
 from .data.mixture import counts_of, mixture
 from .data.pairs import Languages
 from .data.readers import read_pairs
@@ -212,7 +212,9 @@ class SelfTraining:
     def all_rounds(self) -> XLingAlignModel:
         """As `run`, with the output folder to itself."""
         given = self.arguments, self.model_arguments, self.data
-        check_settings(self.root, settings_text(*map(asdict, given), self.args.to_dict()))
+        inputs = digests([*self.files.values(), *(self.arguments.gold or []), *self.data.paths])
+        inputs["model"] = model_digest(self.model(0), self.tokenizer)
+        check_settings(self.root, settings_text(*map(asdict, given), self.args.to_dict(), inputs))
         known = sum((seeds.counts for seeds in self.seeds), Counter())
         self.targets = to_mine({code: known[code] for code in self.targets}, self.arguments.many_pairs)
         number, overlapping = 0, 0.0

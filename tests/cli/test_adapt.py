@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -228,6 +229,25 @@ def test_bad_input_is_one_line(name, folder, tmp_path, capsys):
     for word in expected:
         assert word in errors[0]
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("changed", ["nl.txt", "parallel.jsonl", "data/parallel/own/fr-en.tsv"])
+def test_other_contents_of_the_same_files_are_refused(folder, tmp_path, capsys, changed):
+    root, out = tmp_path / "inputs", tmp_path / "out"
+    shutil.copytree(folder, root)
+    (root / "data" / "parallel" / "own").mkdir(parents=True)
+    corpus = "".join(f"{text}\tbonjour {text}\n" for text in TEXTS["en"])
+    (root / "data" / "parallel" / "own" / "fr-en.tsv").write_text(corpus)
+    command = words(root, out, "--tolerance", "100", parallel="parallel.jsonl", data_dir="data")
+    main(command)
+    main(command)  # as it was: only tells again
+    before = (out / "adapt.json").read_bytes()
+    path = root / changed
+    path.write_text(path.read_text().replace("nacht", "abend").replace("night", "evening"))
+    with pytest.raises(SystemExit) as stop:
+        main(command)
+    assert stop.value.code == 2 and "a file of text or pairs has changed since" in capsys.readouterr().err
+    assert (out / "adapt.json").read_bytes() == before
 
 
 def test_the_model_itself_is_no_place_for_the_result(folder, capsys):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from filelock import FileLock
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
@@ -212,6 +213,24 @@ def test_other_settings_are_not_gone_on_with(folder, tmp_path, capsys):
     with pytest.raises(SystemExit):
         self_train.main(flags(folder, tmp_path, rounds="1", k="3"))
     assert "other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("changed", ["de.txt", "fr.tsv", "model/model.safetensors"])
+def test_other_contents_of_the_same_files_are_not_gone_on_with(folder, tmp_path, capsys, changed):
+    root = tmp_path / "inputs"
+    shutil.copytree(folder, root)
+    given = flags(root, tmp_path / "out", rounds="1", train_file="fr.tsv", target_language="fr", languages="fr")
+    self_train.main(given)
+    self_train.main(given)  # as it was: nothing to do
+    before, path = outputs(tmp_path / "out"), root / changed
+    if path.suffix == ".safetensors":
+        save_file({name: value + 0.01 for name, value in load_file(path).items()}, path, {"format": "pt"})
+    else:
+        path.write_text(path.read_text().replace("moon", "noon").replace("mond", "mund"))
+    with pytest.raises(SystemExit) as stop:
+        self_train.main(given)
+    assert stop.value.code == 2 and "a file of text or pairs has changed since" in capsys.readouterr().err
+    assert outputs(tmp_path / "out") == before
 
 
 def test_two_commands_do_not_share_a_folder(folder, tmp_path, capsys):
