@@ -31,7 +31,7 @@ from .checkpoints import CHANGED, alone, check_settings, digests, settings_text
 from .data.mixture import mixture
 from .data.pairs import Languages, Pair, pair_id_of
 from .data.readers import ReadReport, named_language, read_data_dir, read_pairs
-from .data.scripts import check_not_swapped, first_texts, not_swapped
+from .data.scripts import check_texts_not_swapped, not_swapped
 from .data.sentences import NO_LANGUAGE, Sentences, copy_without
 from .data.tokenized import join_pairs, tokenize_pairs
 from .facts import corpora_of, recipe_of, write_facts
@@ -142,10 +142,9 @@ class Adaptation:
             raise InputError("say how long to train: --max_steps, such as 300 (of each round, where pairs are mined)")
         if self.output.exists() and Path(arguments.model).exists() and self.output.samefile(arguments.model):
             raise InputError(f"--output_dir {self.output} is the model itself; name another folder")
-        for code, path in zip(arguments.add_languages, arguments.mono, strict=True):
-            if given := arguments.source_mono:
-                texts = first_texts(given), first_texts(path)
-                check_not_swapped((self.source, code), texts, (given, path), "swap --source_mono and --mono")
+        texts = {self.source: arguments.source_mono} if arguments.source_mono else {}
+        texts |= zip(arguments.add_languages, arguments.mono, strict=True)
+        check_texts_not_swapped(texts, "swap the files of --source_mono and --mono")
 
     @property
     def languages(self) -> list[str]:

@@ -43,6 +43,7 @@ def folder(tmp_path_factory) -> Path:
     )
     (root / "en.txt").write_text("\n".join(TEXTS["en"]) + "\n")
     (root / "nl.txt").write_text("\n".join(TEXTS["de"][::-1]) + "\n")
+    (root / "sv.txt").write_text("\n".join(TEXTS["de"]) + "\n")
     (root / "empty.txt").write_text("")
     (root / "cyrillic.txt").write_text("доброе утро\nсолнце и луна\n", encoding="utf-8")
     (root / "swapped.tsv").write_text("доброе утро\tgood morning\nсолнце\tsun\n", encoding="utf-8")
@@ -198,7 +199,17 @@ BAD = {
     "texts swapped by script": (
         {"add_languages": "ru", "mono": "en.txt", "source_mono": "cyrillic.txt"},
         (),
-        ["cyrillic.txt looks like 'ru'", "en.txt like 'en'", "swap --source_mono and --mono"],
+        ["cyrillic.txt looks like 'ru'", "en.txt like 'en'", "swap the files"],
+    ),
+    "texts of two added languages swapped by name": (
+        {"add_languages": "nl sv", "mono": "sv.txt nl.txt"},
+        (),
+        ["sv.txt looks like 'sv'", "nl.txt like 'nl'", "swap the files"],
+    ),
+    "texts of two added languages swapped by script": (
+        {"add_languages": "nl ru", "mono": "cyrillic.txt nl.txt", "source_mono": "en.txt"},
+        (),
+        ["cyrillic.txt looks like 'ru'", "nl.txt like 'nl'", "swap the files"],
     ),
     "pairs swapped by script": (
         {"add_languages": "ru", "mono": "cyrillic.txt", "parallel": "swapped.tsv"},

@@ -2,8 +2,8 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, combinations, islice
 from pathlib import Path
 
 from xling_align.modeling_xling import InputError
@@ -115,6 +115,18 @@ def check_not_swapped(
     """
     if swapped(languages, texts, names):
         raise InputError(f"{names[0]} looks like {languages[1]!r} and {names[1]} like {languages[0]!r}; {advice}")
+
+
+def check_texts_not_swapped(files: Mapping[str, str], advice: str) -> None:
+    """Refuse text files of which two look like each other's language.
+
+    Args:
+        files: Text files by language.
+        advice: What to do about it.
+    """
+    texts = {code: first_texts(path) for code, path in files.items()}
+    for one, other in combinations(files, 2):
+        check_not_swapped((one, other), (texts[one], texts[other]), (files[one], files[other]), advice)
 
 
 def not_swapped(pairs: Iterable[Pair], file: str | Path) -> Iterator[Pair]:
