@@ -24,13 +24,14 @@ from xling_align.eval.encoding import TextEncoder, has_fast_bf16, model_digest
 from xling_align.eval.metrics.retrieval import retrieval_scores
 from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
 
+from .adaptive.neighbours import load_faiss
 from .align import load_model, with_lm_head
 from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, check_at_least
 from .averaging import train_average
 from .checkpoints import CHANGED, alone, check_settings, digests, settings_text
 from .data.mixture import mixture
 from .data.pairs import Languages, Pair, pair_id_of
-from .data.readers import ReadReport, named_language, read_data_dir, read_pairs
+from .data.readers import ReadReport, by_name, named_language, read_data_dir, read_pairs
 from .data.scripts import check_texts_not_swapped, not_swapped
 from .data.sentences import NO_LANGUAGE, Sentences, copy_without
 from .data.tokenized import join_pairs, tokenize_pairs
@@ -120,8 +121,8 @@ class Adaptation:
         args: Training arguments; of one round, where pairs are mined.
 
     Raises:
-        InputError: The model is none of ours or has one of the languages, there is no number of steps, or the texts
-            are swapped.
+        InputError: The model is none of ours or has one of the languages, there is no number of steps, the texts
+            are swapped, or pairs are to be mined without FAISS.
     """
 
     def __init__(self, arguments: AdaptArguments, rounds: dict[str, Any], args: XLingAlignTrainingArguments):
@@ -138,6 +139,8 @@ class Adaptation:
                 f"the model has {', '.join(there)} already, among {', '.join(self.old)}; name other languages, or "
                 "train it further by xling align"
             )
+        if arguments.source_mono:
+            load_faiss()
         if args.max_steps < 1:
             raise InputError("say how long to train: --max_steps, such as 300 (of each round, where pairs are mined)")
         if self.output.exists() and Path(arguments.model).exists() and self.output.samefile(arguments.model):
@@ -262,8 +265,8 @@ class Adaptation:
         codes = [code for code in languages if code != self.source]
         for path in files:
             only = codes[0] if len(codes) == 1 else named_language(path, codes)
-            rows = not_swapped(read_pairs(path, self.source, only, report=report), path)
-            yield from (row for row in rows if row["target_language"] in codes)
+            rows = by_name(read_pairs(path, self.source, only, report=report), path, codes)
+            yield from (row for row in not_swapped(rows, path) if row["target_language"] in codes)
 
     def begin(self) -> None:
         """Save the model with rows and pieces for the added languages, untrained."""

@@ -44,6 +44,7 @@ def folder(tmp_path_factory) -> Path:
     (root / "en.txt").write_text("\n".join(TEXTS["en"]) + "\n")
     (root / "nl.txt").write_text("\n".join(TEXTS["de"][::-1]) + "\n")
     (root / "sv.txt").write_text("\n".join(TEXTS["de"]) + "\n")
+    (root / "plain.tsv").write_text("good morning\tguten morgen\n")
     (root / "empty.txt").write_text("")
     (root / "cyrillic.txt").write_text("доброе утро\nсолнце и луна\n", encoding="utf-8")
     (root / "swapped.tsv").write_text("доброе утро\tgood morning\nсолнце\tsun\n", encoding="utf-8")
@@ -216,6 +217,11 @@ BAD = {
         (),
         ["source side", "swapped.tsv looks like 'ru'", "its target side like 'en'", "swap"],
     ),
+    "pairs of no language that is told": (
+        {"add_languages": "nl sv", "mono": "nl.txt sv.txt", "parallel": "plain.tsv"},
+        (),
+        ["plain.tsv does not say which language", "such as nl.tsv, or give it columns"],
+    ),
     "a plain encoder": ({"model": "encoder"}, (), ["plain encoder", "xling align"]),
     "no such model": ({"model": "none"}, (), ["none", "config.json"]),
     "no code": ({"add_languages": "Dutch!"}, (), ["Dutch!", "ISO 639"]),
@@ -259,6 +265,14 @@ def test_other_contents_of_the_same_files_are_refused(folder, tmp_path, capsys, 
         main(command)
     assert stop.value.code == 2 and "a file of text or pairs has changed since" in capsys.readouterr().err
     assert (out / "adapt.json").read_bytes() == before
+
+
+def test_without_faiss_it_is_told_before_anything_is_done(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(SystemExit) as stop:
+        main(words(folder, tmp_path / "out", parallel="parallel.jsonl", source_mono="en.txt"))
+    assert stop.value.code == 2 and "FAISS" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_model_itself_is_no_place_for_the_result(folder, capsys):
