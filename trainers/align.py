@@ -29,6 +29,7 @@ from .arguments import LEVELS, DataArguments, ModelArguments, XLingAlignTraining
 from .checkpoints import last_complete_checkpoint
 from .data.monolingual import language_of, read_monolingual, text_files
 from .data.readers import ReadReport, read_data_dir, read_pairs
+from .data.scripts import check_sides
 from .data.tokenized import TokenizedPairs, tokenize_pairs
 from .facts import corpora_of, recipe_of, write_facts
 from .levels import chosen_losses
@@ -62,13 +63,14 @@ def pair_stream(data: DataArguments, report: ReadReport) -> Iterator[dict]:
         The pairs.
 
     Raises:
-        InputError: No source of pairs was named.
+        InputError: No source of pairs was named, or the sides of a file are swapped.
     """
     if not data.train_file and not data.data_dir:
         raise InputError("there are no pairs to train on; give --train_file FILE ... or --data_dir FOLDER")
     streams: list[Iterable] = []
     for path in data.train_file or []:
         targets = [data.target_language] if data.target_language else data.languages
+        check_sides(read_pairs(path, data.source_language, targets), path)  # read apart, and not in the report
         streams.append(read_pairs(path, data.source_language, targets, report=report))
     if data.data_dir:
         streams.append(read_data_dir(data.data_dir, data.languages, data.corpora, report=report))

@@ -141,9 +141,20 @@ def not_swapped(pairs: Iterable[Pair], file: str | Path) -> Iterator[Pair]:
     """
     rows = iter(pairs)
     first = list(islice(rows, TEXTS))
+    check_sides(first, file)
+    return chain(first, rows)
+
+
+def check_sides(pairs: Iterable[Pair], file: str | Path) -> None:
+    """Refuse pairs the first of which say that the sides of two languages are swapped.
+
+    Args:
+        pairs: Of any languages; no more are read than are looked at.
+        file: Where they come from.
+    """
+    first = list(islice(pairs, TEXTS))
     names = f"the source side of {file}", "its target side"
     for languages in dict.fromkeys((row["source_language"], row["target_language"]) for row in first):
         own = [row for row in first if (row["source_language"], row["target_language"]) == languages]
         sides = [row["source"] for row in own], [row["target"] for row in own]
         check_not_swapped(languages, sides, names, "swap the languages or the columns")
-    return chain(first, rows)
