@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
+from xling_align.eval.encoding import model_digest
 from xling_align.modeling_xling import XLingAlignModel
 from xling_align.trainers import self_train
 from xling_align.trainers.adaptive import rounds, words
@@ -114,6 +115,10 @@ def test_each_round_leaves_its_pairs_and_what_they_are_worth(folder, tmp_path):
     assert counts == found["rejected"] and counts["not confirmed"] > 0
     assert [pair["target_language"] for pair in read_pairs(tmp_path / "rounds" / "2" / "de.parquet")][0] == "de"
     assert [path.name for path in (tmp_path / "rounds" / "1").glob("*model*")] == []
+    settings = [json.loads((tmp_path / "rounds" / number / "de.json").read_text())["settings"] for number in "12"]
+    given = XLingAlignModel.from_pretrained(folder / "model")
+    assert settings[0]["model_digest"] == model_digest(given, make_tokenizer()) != settings[1]["model_digest"]
+    assert settings[0]["batch_size"] == 128 and settings[0]["model"] == str(folder / "model")
     before, after = load_file(folder / "model" / "model.safetensors"), load_file(tmp_path / "model.safetensors")
     assert any((before[name] != after[name]).any() for name in before)
 
