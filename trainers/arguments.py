@@ -246,7 +246,7 @@ class XLingAlignTrainingArguments(AdaptiveArguments, CommonTrainingArguments):
         check_at_least(1e-4, tau=self.tau, intra_tau=self.intra_tau, momentum_tau=self.momentum_tau)
         check_share(mlm_probability=self.mlm_probability, word_share=self.word_share)
         check_at_least(0, embedding_learning_rate=self.embedding_learning_rate)
-        self.check_adaptive(self.inter_loss, self.tau)
+        self.check_adaptive(self.losses, self.inter_loss, self.tau)
         super().__post_init__()
 
 
