@@ -304,9 +304,11 @@ class XLingAlignTrainer(Trainer):
             self.means.add(gradient_figures(levels, shared))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with the means since the last log of what `_note` kept."""
+        """Log, with the means since the last log of what `_note` kept, and each language pair's threshold."""
         if "loss" in logs:
             logs = {**logs, **self.means.taken()}
+            if self.policies.confidence is not None:
+                logs |= self.policies.confidence.thresholds(("und", *self.base.config.languages))
         super().log(logs, start_time)
 
     @torch.no_grad()
