@@ -63,10 +63,10 @@ def paper_intra_similarity(pairs: PairVectors) -> Tensor:
     |P - Q| is kept one rounding step below 1, where the printed form is NaN.
 
     Args:
-        pairs: The pairs of the batch. Over several processes their values sum up to that of the whole batch.
+        pairs: The pairs of the batch.
 
     Returns:
-        The sum over local rows and all columns, a scalar in fp32.
+        The sum over all rows and columns, a scalar in fp32; over several processes, their mean is that sum.
 
     Example:
         >>> pairs = PairVectors.local(torch.tensor([[0.0], [0.0]]), torch.tensor([[99.0], [0.0]]))
@@ -77,4 +77,4 @@ def paper_intra_similarity(pairs: PairVectors) -> Tensor:
     logits = (local.float() @ every.float().T for local, every in sides)
     p, q = (values.masked_fill(pairs.dropped, LOWEST).softmax(1) for values in logits)
     most = 1 - torch.finfo(torch.float32).eps
-    return len(p) * pairs.mean(-torch.cos(math.pi / 2 * (p - q).clamp(-most, most)).log().sum(1))
+    return len(pairs.all_source) * pairs.mean(-torch.cos(math.pi / 2 * (p - q).clamp(-most, most)).log().sum(1))
