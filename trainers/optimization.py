@@ -36,12 +36,17 @@ def parameter_groups(
         elif "discriminator" in parts:
             rate = args.discriminator_learning_rate
         elif id(parameter) in words:
-            rate, decay = args.embedding_learning_rate or rate, args.weight_decay
+            rate, decay = given_or(args.embedding_learning_rate, rate), args.weight_decay
         elif any(part in HEADS for part in parts):
-            rate = args.head_learning_rate or rate
+            rate = given_or(args.head_learning_rate, rate)
         group = groups.setdefault((rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
         group["params"].append(parameter)
     return list(groups.values())
+
+
+def given_or(rate: float | None, otherwise: float) -> float:
+    """A learning rate, 0 as well, or another where none was given."""
+    return otherwise if rate is None else rate
 
 
 def couple_moments(optimizer: torch.optim.Optimizer, words: Tensor) -> None:
@@ -51,14 +56,14 @@ def couple_moments(optimizer: torch.optim.Optimizer, words: Tensor) -> None:
     share it: Coupled Adam (Stollenwerk and Stollenwerk 2025, Better Embeddings with Coupled Adam).
 
     Args:
-        optimizer: An Adam.
+        optimizer: An Adam; one without a second moment for each weight, such as Adafactor, is left as it is.
         words: Embeddings (vocab, dim) that also decode.
     """
 
     @torch.no_grad()
     def couple(*_):
-        moments = optimizer.state[words]["exp_avg_sq"] if words in optimizer.state else None
-        if moments is not None:  # frozen words have none
+        moments = optimizer.state[words].get("exp_avg_sq") if words in optimizer.state else None
+        if moments is not None:  # frozen words have none, nor has Adafactor
             moments.copy_(moments.mean(0, keepdim=True).expand_as(moments))
 
     optimizer.register_step_post_hook(couple)

@@ -85,7 +85,7 @@ class MaskedLMTrainer(XLingAlignTrainer):
         return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Make the optimiser; the word embeddings' second moments are coupled.
+        """Make the optimiser; the word embeddings' second moments are coupled, unless the user gave an optimiser.
 
         Args:
             model: As `Trainer.create_optimizer`.
@@ -93,6 +93,8 @@ class MaskedLMTrainer(XLingAlignTrainer):
         Returns:
             The optimiser.
         """
+        if self.optimizer is not None:
+            return self.optimizer
         optimizer = super().create_optimizer(model)
         couple_moments(optimizer, self.base.get_input_embeddings().weight)
         return optimizer

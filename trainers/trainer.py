@@ -207,7 +207,7 @@ class XLingAlignTrainer(Trainer):
         return self._sampler(eval_dataset, min(self.args.eval_batch_size, len(eval_dataset)), 0)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Make the optimiser, with the groups of `parameter_groups`.
+        """Make the optimiser, with the groups of `parameter_groups`; one that the user gave stays as it is.
 
         Args:
             model: As `Trainer.create_optimizer`.
@@ -215,6 +215,8 @@ class XLingAlignTrainer(Trainer):
         Returns:
             The optimiser.
         """
+        if self.optimizer is not None:
+            return self.optimizer
         optimizer = super().create_optimizer(model)
         model = self.model if model is None else model
         words = [words for tower in self.base.towers for words in tower.get_input_embeddings().parameters()]
