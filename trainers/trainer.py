@@ -291,18 +291,21 @@ class XLingAlignTrainer(Trainer):
         return (loss, encoded) if return_outputs else loss
 
     def _note(self, losses: dict[str, Tensor]) -> None:
-        """Keep what the next log shows: losses, learned weights, the levels' gradients."""
+        """Keep what the next log shows: losses with their parts and weights, the levels' gradients."""
         self.means.add(self.policies.figures())
         if len(losses) > 1:
             self.means.add({f"loss_{name}": value.detach() for name, value in losses.items()})
-            self.means.add({f"weight_{name}": self.balance.weight(name) for name in self.balance.groups})
+            self.means.add({f"weight_{name}": self.balance.weight(name) for name in losses})
+        if self.language_level is not None:
+            self.means.add({f"loss_language_{name}": value for name, value in self.language_level.parts.items()})
         every = self.args.gradient_steps
         if every and self.state.global_step % every == 0:
             levels: dict[str, Tensor] = {}
             for name, value in losses.items():
                 weighted, level = self.balance.weight(name) * value, level_of(name)
                 levels[level] = levels[level] + weighted if level in levels else weighted
-            shared = [parameter for parameter in self.base.encoder.parameters() if parameter.requires_grad]
+            encoders = (parameter for tower in self.base.towers for parameter in tower.parameters())
+            shared = [parameter for parameter in encoders if parameter.requires_grad]
             self.means.add(gradient_figures(levels, shared))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from tests.conftest import make_tokenizer
+from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from tests.trainers.test_trainer import PAIRS, StopAt, arguments, fresh_model, one_step
-from xling_align.modeling_xling import InputError, XLingAlignForPreTraining
+from xling_align.modeling_xling import InputError, XLingAlignForPreTraining, XLingAlignModel
 from xling_align.trainers import XLingAlignTrainer
 from xling_align.trainers.adaptive.balance import LossBalance
 from xling_align.trainers.arguments import LOSSES
@@ -31,6 +31,30 @@ def test_every_loss_is_logged_under_its_name_and_falls(tmp_path):
     assert all(torch.tensor(list(log.values())).isfinite().all() for log in logs)
     assert {f"weight_{name}" for name in ALL} | {f"loss_{name}" for name in ALL} <= logs[0].keys()
     assert {"gradient_language", "gradient_sentence", "gradient_word", "cosine_sentence_word"} <= logs[0].keys()
+
+
+def test_fixed_weights_and_the_parts_of_the_language_loss_are_logged(tmp_path):
+    settings = {"losses": ["language", "inter", "mlm"], "word_share": 1.0, "balance": "fixed", "max_steps": 1}
+    for form in ("confusion", "alternating", "gradient_reversal"):
+        trainer = trainer_of(tmp_path, language_loss=form, loss_weights={"mlm": 0.5}, save_strategy="no", **settings)
+        trainer.train()
+        log = trainer.state.log_history[0]
+        assert [log[f"weight_{name}"] for name in settings["losses"]] == [1.0, 1.0, 0.5]
+        parts = [log.get(f"loss_language_{name}") for name in ("discriminator", "confusion")]
+        if form == "gradient_reversal":
+            assert parts == [None, None]
+        else:
+            trained = parts if form == "confusion" else parts[1:]
+            assert sum(trained) == pytest.approx(log["loss_language"], abs=2e-5) and all(part > 0 for part in parts)
+
+
+def test_gradient_norms_are_those_of_both_towers(tmp_path):
+    model = XLingAlignModel.from_encoder(encoder_config("bert"), LANGUAGES, target_encoder=encoder_config("bert"))
+    model.encoder.requires_grad_(False)  # what is left is the other tower's
+    args = arguments(tmp_path, max_steps=1, gradient_steps=1, save_strategy="no", bf16=False)
+    trainer = XLingAlignTrainer(model, args, PAIRS, processing_class=make_tokenizer())
+    trainer.train()
+    assert trainer.state.log_history[0]["gradient_sentence"] > 1e-3
 
 
 @pytest.mark.parametrize(

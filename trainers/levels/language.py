@@ -38,6 +38,10 @@ class LanguageLevel:
         args: `language_loss`, `language_labels`, `discriminator_learning_rate`.
         model: Holds the discriminator.
         progress: Gives the share of the training that is done.
+
+    Attributes:
+        parts: Of the last batch, what the discriminator and what the encoder were asked apart from each other:
+            `discriminator`, its cross-entropy, and `confusion`; nothing where both are one loss.
     """
 
     def __init__(
@@ -49,7 +53,7 @@ class LanguageLevel:
         self.reads_sentences = config.language_token == "none"
         self.source = config.language_id(config.source_language)
         self.columns = 2 if args.language_labels == "source" else len(config.languages) + 1
-        self.own_optimizer = None
+        self.own_optimizer, self.parts = None, dict[str, Tensor]()
         if args.language_loss == "alternating":
             self.discriminator.requires_grad_(False)  # neither the main optimiser nor its processes' averaging
             self.own_optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=args.discriminator_learning_rate)
@@ -71,16 +75,19 @@ class LanguageLevel:
         found = torch.zeros((), device=states.device)
         if self.own_optimizer is None:
             found = language_cross_entropy(self.logits(self.discriminator, states.detach(), 0.0), labels)
+            self.parts["discriminator"] = found.detach()
         elif step.model.training:
-            self.learn(states.detach(), labels)
+            self.parts["discriminator"] = self.learn(states.detach(), labels)
         weights = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
         verdict = self.logits(with_weights(self.discriminator, weights), states, -1.0)  # the gradient as it is
         seen = torch.zeros(self.columns, dtype=torch.bool, device=states.device)
         seen[gather(labels)] = True  # in the batches of all processes
-        return found + language_confusion(verdict, seen)
+        confusion = language_confusion(verdict, seen)
+        self.parts["confusion"] = confusion.detach()
+        return found + confusion
 
-    def learn(self, states: Tensor, labels: Tensor) -> None:
-        """One step of the discriminator alone (the max of eq. 1), by the mean gradient of all processes."""
+    def learn(self, states: Tensor, labels: Tensor) -> Tensor:
+        """One step of the discriminator alone (the max of eq. 1), by the mean gradient of all processes; its loss."""
         parameters = dict(self.discriminator.named_parameters())
         weights = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
         loss = language_cross_entropy(self.logits(with_weights(self.discriminator, weights), states, 0.0), labels)
@@ -89,3 +96,4 @@ class LanguageLevel:
             parameter.grad = sum_over_processes(gradient.contiguous()) / process_count()
         self.own_optimizer.step()  # pyright: ignore[reportOptionalMemberAccess]
         self.own_optimizer.zero_grad()  # pyright: ignore[reportOptionalMemberAccess]
+        return loss.detach()
