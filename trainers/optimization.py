@@ -1,6 +1,6 @@
 """Parameter groups: encoder, word embeddings, heads, discriminator, log-variances, each with its learning rate."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,19 @@ def parameter_groups(
         group = groups.setdefault((rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
         group["params"].append(parameter)
     return list(groups.values())
+
+
+def train_only(model: nn.Module, reached: Callable[[str], bool]) -> None:
+    """Freeze what no loss reaches, which another trainer of the same model may have frozen or may train later.
+
+    Args:
+        model: What the user froze of it stays frozen.
+        reached: Whether a loss reaches a parameter, by its name.
+    """
+    for name, parameter in model.named_parameters():
+        trained = parameter.requires_grad or getattr(parameter, "idle", False)
+        parameter.idle = trained and not reached(name)  # pyright: ignore[reportAttributeAccessIssue]
+        parameter.requires_grad_(trained and reached(name))
 
 
 def given_or(rate: float | None, otherwise: float) -> float:

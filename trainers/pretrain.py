@@ -41,7 +41,7 @@ from .data.readers import ReadReport
 from .data.tokenized import TokenizedTexts, join_texts, tokenize_texts
 from .lm_head import load_lm_head, masked_lm_model
 from .objectives import masked_lm
-from .optimization import couple_moments
+from .optimization import couple_moments, train_only
 from .programs import check_writable, log_to_screen, tell_processes
 from .trainer import XLingAlignTrainer
 
@@ -72,9 +72,8 @@ class MaskedLMTrainer(XLingAlignTrainer):
         return model
 
     def _set_up_losses(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
-        for name, parameter in model.named_parameters():
-            if {"word_fusion", "sentence_fusion", "language", "projection", "discriminator"} & set(name.split(".")):
-                parameter.requires_grad_(False)
+        idle = {"word_fusion", "sentence_fusion", "language", "projection", "discriminator"}
+        train_only(model, lambda name: not idle & set(name.split(".")))
         self.language_level = self.word_level = self.momentum_contrast = None
         self.balance = LossBalance({})
         self.policies = Policies(self.args, 0, self.progress)

@@ -45,7 +45,7 @@ from .levels import (
     level_of,
     sentence_losses,
 )
-from .optimization import couple_moments, parameter_groups
+from .optimization import couple_moments, parameter_groups, train_only
 
 logger = logging.getLogger(__name__)
 
@@ -153,14 +153,12 @@ class XLingAlignTrainer(Trainer):
         read = {
             "word_fusion": word,
             "lm_head": word,
-            "discriminator": "language" in names,
+            "discriminator": "language" in names and args.language_loss != "alternating",  # has its own optimiser
             "projection": names & set(LEVELS["sentence"]),
             "sentence_fusion": plain or names - {"language"},
             "language": not plain or self.base.sentence_fusion is not None,
         }
-        for name, parameter in model.named_parameters():
-            if not all(read.get(part, True) for part in name.split(".")):
-                parameter.requires_grad_(False)
+        train_only(model, lambda name: all(read.get(part, True) for part in name.split(".")))
         self.language_level = self.word_level = self.momentum_contrast = None
         if "language" in names:
             self.language_level = LanguageLevel(args, model, self.progress)

@@ -34,6 +34,22 @@ def test_a_learning_rate_of_nothing_moves_nothing(tmp_path, flag, still, moved):
     assert trained(tmp_path)[still]
 
 
+def test_a_second_trainer_of_a_model_trains_what_the_first_did_not_reach_and_not_what_the_user_froze(tmp_path):
+    model = XLingAlignForPreTraining.from_base(fresh_model())
+    model.get_input_embeddings().requires_grad_(False)
+    every = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+    def trained_by(losses: list[str], **settings) -> set[str]:
+        args = arguments(tmp_path, losses=losses, balance="fixed", save_strategy="no", **settings)
+        XLingAlignTrainer(model, args, PAIRS, processing_class=make_tokenizer())
+        return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+    few = trained_by(["inter", "language"], language_loss="alternating")
+    assert not any(part in name for name in few for part in ("word_fusion", "lm_head", "discriminator"))
+    assert trained_by(["inter", "language", "mlm"]) == every
+    assert trained_by(["inter", "language"], language_loss="alternating") == few
+
+
 @pytest.mark.parametrize("trainer", [XLingAlignTrainer, MaskedLMTrainer])
 def test_an_optimiser_that_the_user_gives_keeps_its_groups(tmp_path, trainer):
     model = XLingAlignForPreTraining.from_base(fresh_model())

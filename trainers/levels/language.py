@@ -55,7 +55,6 @@ class LanguageLevel:
         self.columns = 2 if args.language_labels == "source" else len(config.languages) + 1
         self.own_optimizer, self.parts = None, dict[str, Tensor]()
         if args.language_loss == "alternating":
-            self.discriminator.requires_grad_(False)  # neither the main optimiser nor its processes' averaging
             self.own_optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=args.discriminator_learning_rate)
 
     def logits(self, head: Head, states: Tensor, reversal: float) -> Tensor:
