@@ -10,6 +10,19 @@ from .arguments import XLingAlignTrainingArguments
 HEADS = ("sentence_fusion", "word_fusion", "projection", "lm_head", "language")
 
 
+def train_only(model: nn.Module, reached: Callable[[str], bool]) -> None:
+    """Freeze what no loss reaches, which another trainer of the same model may have frozen or may train later.
+
+    Args:
+        model: What the user froze of it stays frozen.
+        reached: Whether a loss reaches a parameter, by its name.
+    """
+    for name, parameter in model.named_parameters():
+        trained = parameter.requires_grad or getattr(parameter, "idle", False)
+        parameter.idle = trained and not reached(name)  # pyright: ignore[reportAttributeAccessIssue]
+        parameter.requires_grad_(trained and reached(name))
+
+
 def parameter_groups(
     model: nn.Module, args: XLingAlignTrainingArguments, embeddings: Iterable[nn.Parameter], decayed: Iterable[str]
 ) -> list[dict]:
@@ -36,29 +49,16 @@ def parameter_groups(
         elif "discriminator" in parts:
             rate = args.discriminator_learning_rate
         elif id(parameter) in words:
-            rate, decay = given_or(args.embedding_learning_rate, rate), args.weight_decay
+            rate, decay = _given(args.embedding_learning_rate, rate), args.weight_decay
         elif any(part in HEADS for part in parts):
-            rate = given_or(args.head_learning_rate, rate)
+            rate = _given(args.head_learning_rate, rate)
         group = groups.setdefault((rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
         group["params"].append(parameter)
     return list(groups.values())
 
 
-def train_only(model: nn.Module, reached: Callable[[str], bool]) -> None:
-    """Freeze what no loss reaches, which another trainer of the same model may have frozen or may train later.
-
-    Args:
-        model: What the user froze of it stays frozen.
-        reached: Whether a loss reaches a parameter, by its name.
-    """
-    for name, parameter in model.named_parameters():
-        trained = parameter.requires_grad or getattr(parameter, "idle", False)
-        parameter.idle = trained and not reached(name)  # pyright: ignore[reportAttributeAccessIssue]
-        parameter.requires_grad_(trained and reached(name))
-
-
-def given_or(rate: float | None, otherwise: float) -> float:
-    """A learning rate, 0 as well, or another where none was given."""
+def _given(rate: float | None, otherwise: float) -> float:
+    """A learning rate that may be 0, or another where none was given."""
     return otherwise if rate is None else rate
 
 
