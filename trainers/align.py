@@ -7,7 +7,7 @@ on from its last checkpoint when it is started again.
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import chain, islice
 
@@ -26,12 +26,12 @@ from xling_align.modeling_xling import (
 
 from .adapters import add_adapters
 from .arguments import LEVELS, DataArguments, ModelArguments, XLingAlignTrainingArguments, one_line_errors, parse
-from .checkpoints import last_complete_checkpoint
+from .checkpoints import begin
 from .data.monolingual import language_of, read_monolingual, text_files
 from .data.readers import ReadReport, read_data_dir, read_pairs
 from .data.scripts import check_sides
 from .data.tokenized import TokenizedPairs, tokenize_pairs
-from .facts import corpora_of, recipe_of, write_facts
+from .facts import corpora_of, recipe_of, stepping_of, write_facts
 from .levels import chosen_losses
 from .lexicon import start_words
 from .lm_head import load_lm_head
@@ -279,9 +279,12 @@ def align(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
 
     Returns:
         The trainer, after training.
+
+    Raises:
+        InputError: It was begun with other settings.
     """
+    checkpoint = begin(args, asdict(model_arguments), asdict(pairs.data), stepping_of(args))
     trainer = build(model_arguments, pairs, args)
-    checkpoint = args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir)
     if checkpoint:
         logger.info("going on from %s", checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)

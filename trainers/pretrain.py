@@ -7,7 +7,7 @@ last checkpoint when it is started again.
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +34,12 @@ from .adaptive.balance import LossBalance
 from .adaptive.policies import Policies
 from .align import pair_stream
 from .arguments import DataArguments, XLingAlignTrainingArguments, one_line_errors, parse
-from .checkpoints import last_complete_checkpoint
+from .checkpoints import begin, last_complete_checkpoint
 from .data.formats import text_lines
 from .data.pairs import LeftOut
 from .data.readers import ReadReport
 from .data.tokenized import TokenizedTexts, join_texts, tokenize_texts
+from .facts import stepping_of
 from .lm_head import load_lm_head, masked_lm_model
 from .objectives import masked_lm
 from .optimization import couple_moments, train_only
@@ -222,6 +223,7 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError("give either --encoder FOLDER to go on from, or --encoder_config for a fresh one")
     if not (model.tokenizer or model.encoder):
         raise InputError("a fresh encoder needs --tokenizer FOLDER; xling tokenizer trains one")
+    begin(args, asdict(model), asdict(data), stepping_of(args))
     tell_processes()
     tokenizer = load_tokenizer(model.tokenizer or model.encoder)
     encoder = model.encoder or fresh_config(model.encoder_config, tokenizer)
