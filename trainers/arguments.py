@@ -1,6 +1,7 @@
 """Arguments of the training programs: a YAML recipe plus flags, and one line for whoever mistypes them."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -16,7 +17,7 @@ from xling_align.eval.encoding import has_fast_bf16
 from xling_align.modeling_xling import InputError, nearest
 
 from .adaptive.arguments import AdaptiveArguments
-from .checks import check_at_least, check_choice, check_share
+from .checks import check_at_least, check_between, check_choice, check_share
 
 LEVELS = {
     "language": ("language",),
@@ -46,7 +47,7 @@ def read_weights(weights: dict | str | None) -> dict[str, float]:
         Weights by loss.
 
     Raises:
-        InputError: It is no such mapping, or names an unknown loss.
+        InputError: It is no such mapping, names an unknown loss, or a weight is negative or not finite.
     """
     try:
         read = json.loads(weights) if isinstance(weights, str) else dict(weights or {})
@@ -54,6 +55,9 @@ def read_weights(weights: dict | str | None) -> dict[str, float]:
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f'--loss_weights {weights!r} is not a mapping such as {{"mlm": 0.1}}') from error
     check_choice("loss_weights", list(floats), LOSSES)
+    for name, weight in floats.items():
+        if not 0 <= weight < math.inf:
+            raise InputError(f"--loss_weights gives {name} {weight}; a weight must be a finite number, 0 or more")
     return floats
 
 
@@ -245,7 +249,12 @@ class XLingAlignTrainingArguments(AdaptiveArguments, CommonTrainingArguments):
         self.loss_weights = read_weights(self.loss_weights)
         check_at_least(1e-4, tau=self.tau, intra_tau=self.intra_tau, momentum_tau=self.momentum_tau)
         check_share(mlm_probability=self.mlm_probability, word_share=self.word_share)
-        check_at_least(0, embedding_learning_rate=self.embedding_learning_rate)
+        for part in ("embedding", "head", "discriminator", "balance"):
+            check_at_least(0, **{f"{part}_learning_rate": getattr(self, f"{part}_learning_rate")})
+        check_between(0, 1, momentum=self.momentum, smoothing=self.smoothing)
+        check_between(0, 2, margin=self.margin)  # of cosines
+        if self.mixup:  # joins pairs two by two
+            check_at_least(2, per_device_train_batch_size=self.per_device_train_batch_size)
         self.check_adaptive(self.losses, self.inter_loss, self.tau)
         super().__post_init__()
 

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
+    BatchEncoding,
     DataCollatorForLanguageModeling,
-    DataCollatorWithPadding,
     PreTrainedConfig,
     PreTrainedTokenizerBase,
     TrainerCallback,
@@ -35,6 +36,7 @@ from .adaptive.policies import Policies
 from .align import pair_stream
 from .arguments import DataArguments, XLingAlignTrainingArguments, one_line_errors, parse
 from .checkpoints import begin, last_complete_checkpoint
+from .data.batches import padded_width
 from .data.formats import text_lines
 from .data.pairs import LeftOut
 from .data.readers import ReadReport
@@ -82,7 +84,7 @@ class MaskedLMTrainer(XLingAlignTrainer):
     def _collator(self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig):
         self.masker = DataCollatorForLanguageModeling(tokenizer, mlm_probability=self.args.mlm_probability)
         self.special = torch.tensor(tokenizer.all_special_ids)
-        return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
+        return partial(pad_texts, tokenizer, config.max_position_embeddings)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Make the optimiser; the word embeddings' second moments are coupled, unless the user gave an optimiser.
@@ -151,6 +153,21 @@ def pretrain(
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(args.output_dir))
     tokenizer.save_pretrained(folder)
     (masked_lm_model(model) or model.xling.encoder).save_pretrained(folder)
+
+
+def pad_texts(tokenizer: PreTrainedTokenizerBase, limit: int | None, texts: list[dict]) -> BatchEncoding:
+    """Lay texts out as padded rows, of at most `limit` tokens unless a text is longer.
+
+    Args:
+        tokenizer: Tells what pads.
+        limit: Tokens that the encoder takes.
+        texts: `input_ids` of each.
+
+    Returns:
+        `input_ids` and `attention_mask` (texts, tokens).
+    """
+    width = padded_width(max(len(text["input_ids"]) for text in texts), 8, limit)
+    return tokenizer.pad(texts, padding="max_length", max_length=width, return_tensors="pt")
 
 
 @torch.no_grad()

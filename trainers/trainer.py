@@ -27,7 +27,7 @@ from .adaptive.policies import Policies
 from .arguments import LEVELS, XLingAlignTrainingArguments, read_weights
 from .callbacks import BetweenSteps, LanguageMeans, LogMeans
 from .checkpoints import check_same_model, last_complete_checkpoint
-from .data.batches import LengthBucketSampler, PairCollator
+from .data.batches import LengthBucketSampler, PairCollator, eval_size
 from .data.monolingual import MonolingualTexts
 from .data.resources import resource_plan, tell_plan
 from .data.tokenized import TokenizedPairs, TokenizedTexts, tokenize_pairs
@@ -122,6 +122,8 @@ class XLingAlignTrainer(Trainer):
         if pairs is not None:
             self.train_sampler = self._sampler(pairs, args.train_batch_size, args.seed, args.sampling_temperature)
             self.add_callback(BetweenSteps(self))
+        for one in evaluated.values() if isinstance(evaluated, dict) else [evaluated] if evaluated else []:
+            self._eval_size(one)  # a set too small shows before the training
         if isinstance(pairs, TokenizedPairs):
             self._tell_plan(pairs)
 
@@ -202,7 +204,15 @@ class XLingAlignTrainer(Trainer):
         return self.train_sampler
 
     def _get_eval_sampler(self, eval_dataset: TokenizedPairs):  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self._sampler(eval_dataset, min(self.args.eval_batch_size, len(eval_dataset)), 0)
+        return self._sampler(eval_dataset, self._eval_size(eval_dataset), 0)
+
+    def _eval_size(self, pairs: TokenizedPairs | TokenizedTexts) -> int:
+        return eval_size(pairs.pair_ids, self.args.eval_batch_size, self.args.world_size)
+
+    def _get_dataloader(self, dataset, description: str, batch_size: int, *args, is_training: bool = False, **kwargs):
+        if not is_training:
+            batch_size = self._eval_size(dataset)
+        return super()._get_dataloader(dataset, description, batch_size, *args, is_training=is_training, **kwargs)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Make the optimiser, with the groups of `parameter_groups`; one that the user gave stays as it is.

@@ -85,6 +85,35 @@ def test_an_ablated_loss_leaves_the_others_as_they_are(tmp_path):
     assert torch.equal(part["inter"], whole["inter"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"balance_learning_rate": -1.0}, "--balance_learning_rate is -1.0; it must be at least 0"),
+        ({"discriminator_learning_rate": -1.0}, "--discriminator_learning_rate is -1.0"),
+        ({"head_learning_rate": -1.0}, "--head_learning_rate is -1.0"),
+        ({"momentum": 2.0}, "--momentum is 2.0; it must be between 0 and 1"),
+        ({"smoothing": -1.0}, "--smoothing is -1.0; it must be between 0 and 1"),
+        ({"margin": float("nan")}, "--margin is nan; it must be between 0 and 2"),
+        ({"loss_weights": {"mlm": -1}}, "--loss_weights gives mlm -1.0"),
+        ({"loss_weights": '{"mlm": NaN}'}, "--loss_weights gives mlm nan"),
+        (
+            {"mixup": True, "per_device_train_batch_size": 1},
+            "--per_device_train_batch_size is 1; it must be at least 2",
+        ),
+    ],
+)
+def test_settings_out_of_range_are_one_line(tmp_path, settings, message):
+    with pytest.raises(InputError, match=message) as refused:
+        arguments(tmp_path, **settings)
+    assert "\n" not in str(refused.value)
+
+
+def test_one_pair_alone_is_not_joined_with_another(tmp_path):
+    trainer = trainer_of(tmp_path, losses=["momentum"], mixup=True, bf16=False)
+    batch = trainer.data_collator([trainer.train_dataset[0]])
+    assert trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch)).isfinite()
+
+
 def test_taking_all_losses_out_is_refused(tmp_path):
     with pytest.raises(InputError, match="no loss is left"):
         trainer_of(tmp_path, losses=["inter"], without=["sentence"])
