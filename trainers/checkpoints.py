@@ -158,7 +158,9 @@ def begin(args: CommonTrainingArguments, *settings: dict[str, Any]) -> str | Non
         if (done["global_step"] if args.max_steps > 0 else done["epoch"] - 1e-3) > asked:
             raise InputError(f"{checkpoint} is further than --{flag} {asked}; raise it, or give another --output_dir")
     if args.should_save:
-        write_json(Path(str(args.output_dir)) / RUN_SETTINGS, json.loads(text))
+        folder = Path(str(args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / RUN_SETTINGS, json.loads(text))
     return checkpoint
 
 
