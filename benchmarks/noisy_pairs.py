@@ -4,7 +4,8 @@
 
 Every variant trains on the same pairs for as many steps. With pair weights it is also told how well they separate the
 clean pairs from the shuffled ones, which nothing but this program knows: the area under the ROC curve over all pairs
-seen after the warm-up, by language. A run that is done leaves its result, and a rerun goes on with the others.
+seen after the warm-up, by language. The variant `all` has every adaptive part, `without_...` all but one. A run
+that is done leaves its result, and a rerun goes on with the others.
 """
 
 import argparse
@@ -39,13 +40,25 @@ from xling_align.trainers.distributed import with_mean_one
 from xling_align.trainers.levels import Step
 from xling_align.trainers.trainer import XLingAlignTrainer
 
+PARTS = {
+    "evidence": ["--pair_evidence", "true"],
+    "weights": ["--pair_weights", "adaptive"],
+    "temperature": ["--temperature", "dynamic"],
+    "regulariser": ["--alignment_regulariser", "0.5"],
+    "sampling": ["--sampling_temperature", "3"],
+}
 VARIANTS = {
     "fixed": [],  # the recipe's own loss
     "infonce": ["--inter_loss", "infonce"],
     "rince": ["--inter_loss", "rince"],
-    "adaptive": ["--pair_weights", "adaptive"],
-    "evidence": ["--pair_evidence", "true"],
-    "both": ["--pair_evidence", "true", "--pair_weights", "adaptive"],
+    "adaptive": PARTS["weights"],
+    "evidence": PARTS["evidence"],
+    "both": [*PARTS["evidence"], *PARTS["weights"]],
+    "all": [word for words in PARTS.values() for word in words],
+    **{
+        f"without_{part}": [word for other, words in PARTS.items() if other != part for word in words]
+        for part in PARTS
+    },
     "told": [],  # which pairs are wrong: they weigh nothing; what no way of finding them can surpass
 }
 
@@ -268,7 +281,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="single_level")
     parser.add_argument("--shuffled", type=float, nargs="+", default=[0.0, 0.3], help="shares of the targets")
-    parser.add_argument("--variants", type=words, default=list(VARIANTS))
+    parser.add_argument("--variants", type=words, default=["fixed", "infonce", "rince", "adaptive", "evidence"])
     parser.add_argument("--every", type=int, default=8, help="take every so many-th pair of the corpora (default 8)")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first_seed", type=int, default=0)

@@ -2,7 +2,9 @@
 
 For each language and seed:
 
-- `before`: the encoder, aligned on pairs of all other languages by the recipe `default`;
+- `encoder`: the encoder as it is;
+- `before`: aligned on pairs of all other languages by the recipe `default`; its `lexicon_start` leaves a language
+  without pairs behind, `--before_without_lexicon` does not;
 - `rounds`: from there, the train-mine loop on plain text of the language and of English. Of each side, 30 % have their
   translation on the other; all other English sentences are from other languages' pairs, so that no sentence of the
   language is a translation of them;
@@ -32,11 +34,12 @@ from xling_align.cli.tasks import Setting, measure
 from xling_align.eval.metrics.retrieval import retrieval_scores
 from xling_align.modeling_xling import InputError, XLingAlignModel, load_tokenizer
 from xling_align.trainers import align, self_train
-from xling_align.trainers.adapt import mixed_files
 from xling_align.trainers.arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, parse
 from xling_align.trainers.averaging import train_average
+from xling_align.trainers.data.mixture import mixture
 from xling_align.trainers.data.pairs import Pair, pair_id_of
-from xling_align.trainers.data.readers import read_data_dir
+from xling_align.trainers.data.readers import read_data_dir, read_pairs
+from xling_align.trainers.data.tokenized import join_pairs, tokenize_pairs
 from xling_align.trainers.languages import add_languages, start_languages
 from xling_align.trainers.lexicon import start_from_translations
 from xling_align.trainers.programs import log_to_screen
@@ -45,7 +48,7 @@ from xling_align.trainers.self_train import SelfTrainArguments
 SHARE = 0.3  # of each side of the plain text that has its translation on the other
 HELD_OUT = 1000  # pairs that scores are taken on
 CORPORA = ["tatoeba-anki", "bible", "tico19", "ud-pud", "xquad-questions", "indic-wiki"]
-STAGES = ("before", "rounds", "true pairs")
+STAGES = ("encoder", "before", "rounds", "true pairs")
 COMMON = "--per_device_train_batch_size 128 --max_length 64 --logging_steps 20 --disable_tqdm true"
 RATES = "--learning_rate 1e-3 --embedding_learning_rate 3e-3 --warmup_steps 30"
 
@@ -160,6 +163,7 @@ class Study:
     def before(self, name: str) -> None:
         """Align the encoder on other languages' pairs, with a row for the language."""
         steps = {"encoder": self.given.encoder, "max_steps": self.given.steps_before, "save_strategy": "no"}
+        steps |= {"without": "lexicon"} if self.given.before_without_lexicon else {}
         others = {"train_file": self.texts.path("others.jsonl")}
         align.main(["default", *self.flags(f"{name}.aligned", **steps, **others)])
         add_row(self.folder / f"{name}.aligned", self.folder / name, self.texts)
@@ -186,16 +190,17 @@ class Study:
         before = str(self.model("before"))
         model, tokenizer = XLingAlignModel.from_pretrained(before), load_tokenizer(before)
         share = self.given.mined_share
-        files = {self.texts.path("true.jsonl"): share, self.texts.path("others.jsonl"): 1 - share}
-        pairs = mixed_files(files, tokenizer, model.config, args)
+        files = (self.texts.path("true.jsonl"), self.texts.path("others.jsonl"))
+        parts = [tokenize_pairs(read_pairs(path), tokenizer, model.config, args.max_length) for path in files]
         if not self.given.without_lexicon:
-            start_from_translations(model, pairs, tokenizer.all_special_ids, [self.texts.language])
+            start_from_translations(model, join_pairs(parts), tokenizer.all_special_ids, [self.texts.language])
+        pairs = mixture(parts, [share, 1 - share], args.max_steps * args.train_batch_size, args.seed)
         args.output_dir = f"{args.output_dir}.training"
         train_average(model, args, pairs, tokenizer, SelfTrainArguments.average_decay, self.folder / name)
 
     def scores(self, stage: str) -> dict[str, float]:
         """What a stage's model is worth, in %."""
-        model = str(self.model(stage))
+        model = self.given.encoder if stage == "encoder" else str(self.model(stage))
         encode, dev = text_encoder(model), self.texts.dev()
         sides = [encode([row[side] for row in dev], language=code) for side, code in self.sides()]
         found = {"held out": 100 * retrieval_scores(*sides)["accuracy"]}
@@ -227,13 +232,15 @@ def add_row(aligned: Path, folder: Path, texts: Texts) -> None:
 def table(results: list[dict[str, Any]]) -> str:
     """Means over the seeds, and the share of the true pairs' gain that the rounds reach."""
     tasks = list(results[0]["before"])
-    lines = [["language", "task", *STAGES, "share of the gain"], ["---"] * 2 + ["---:"] * (len(STAGES) + 1)]
+    head = ["language", "task", *STAGES, "share of the gain", "since the encoder"]
+    lines = [head, ["---"] * 2 + ["---:"] * (len(STAGES) + 2)]
     for language in dict.fromkeys(result["language"] for result in results):
         runs = [result for result in results if result["language"] == language]
         for task in tasks:
-            before, rounds, true = (statistics.mean(run[stage][task] for run in runs) for stage in STAGES)
-            share = f"{100 * (rounds - before) / (true - before):.0f} %" if true > before else "-"
-            lines.append([language, task, *(f"{value:.1f}" for value in (before, rounds, true)), share])
+            means = [statistics.mean(run[stage][task] for run in runs) for stage in STAGES]
+            *starts, rounds, true = means
+            shares = [f"{100 * (rounds - own) / (true - own):.0f} %" if true > own else "-" for own in starts[::-1]]
+            lines.append([language, task, *(f"{value:.1f}" for value in means), *shares])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -260,6 +267,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--last_threshold", type=float, default=SelfTrainArguments.last_threshold)
     parser.add_argument("--mined_share", type=float, default=SelfTrainArguments.mined_share)
     parser.add_argument("--without_lexicon", action="store_true", help="words start where `before` has them")
+    parser.add_argument("--before_without_lexicon", action="store_true", help="`before` without `lexicon_start`")
     parser.add_argument("--test", action="store_true", help="score on Tatoeba and SIB-200, once settings are chosen")
     parser.add_argument("--output_dir", default="outputs/withheld", help="a rerun goes on here")
     given = parser.parse_args(argv)

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,17 +90,34 @@ class Study:
         from xling_align.trainers.align import PairData
 
         self.args, self.root = args, Path(args.output_dir)
+        model, data, self.whole = self.parsed([args.recipe], 0, self.root)
+        self.check_equal_time()
         self.variants = {UNALIGNED: [], WHOLE: [args.recipe]}
         self.variants |= {recipe: [recipe] for recipe in args.against}
         self.variants |= {f"{recipe}, equal time": [recipe] for recipe in args.equal_time}
-        self.variants |= {f"without {part}": [args.recipe, "--without", part] for part in args.without}
-        model, data, _ = self.parsed([args.recipe], 0, self.root)
+        self.variants |= {
+            f"without {part}": [args.recipe, "--without", *self.whole.without, part] for part in args.without
+        }
         for words in list(self.variants.values())[1:]:
             self.parsed(words, 0, self.root)  # a mistake shows before hours of work
         for part in args.without:
             self.check_part(part)
         self.encoder, self.data = str(model.encoder), data
         self.pairs = PairData(data)
+        for variant in self.variants:
+            for seed in range(self.seeds(variant)):
+                self.check_settings(variant, seed)
+
+    def check_equal_time(self) -> None:
+        """Refuse equal time for a recipe that does not say its number of steps.
+
+        Raises:
+            InputError: So it is.
+        """
+        from xling_align.modeling_xling import InputError
+
+        if self.args.equal_time and self.whole.max_steps < 1:
+            raise InputError(f"--equal_time needs the steps that {self.args.recipe} is trained for; give --max_steps")
 
     def check_part(self, part: str) -> None:
         """Refuse to take out what the recipe does not have.
@@ -114,10 +132,10 @@ class Study:
         from xling_align.trainers.align import has_lexicon
         from xling_align.trainers.levels import chosen_losses
 
-        model, _, args = self.parsed([self.args.recipe], 0, self.root)
-        _, _, without = self.parsed([self.args.recipe, "--without", part], 0, self.root)
-        one, other = ((chosen_losses(own), has_lexicon(model, own)) for own in (args, without))
-        if model.fusion_context == "none" if part == "afm" else one == other:
+        model, _, without = self.parsed(self.variants[f"without {part}"], 0, self.root)
+        one, other = ((chosen_losses(own), has_lexicon(model, own)) for own in (self.whole, without))
+        plain = model.fusion_context == "none" or "afm" in self.whole.without
+        if plain if part == "afm" else one == other:
             raise InputError(f"--without {part}: the recipe {self.args.recipe} has no such part; leave it out")
 
     def parsed(self, words: list[str], seed: int, folder: Path) -> tuple:
@@ -132,7 +150,7 @@ class Study:
         compared = variant in (UNALIGNED, WHOLE, *self.args.against[:1])
         return self.args.seeds if compared else self.args.seeds_without or self.args.seeds
 
-    def steps(self, variant: str, steps: int) -> int:
+    def steps(self, variant: str) -> int:
         """Steps of a variant that is trained for as long as the whole recipe."""
         from filelock import FileLock
 
@@ -140,7 +158,7 @@ class Study:
         path = self.folder(recipe, 0).parent / "pace.json"
         with FileLock(path.with_suffix(".lock")):
             seconds = kept(path, lambda: self.pace(recipe))
-        return round(steps * seconds[WHOLE] / seconds[recipe])
+        return round(self.whole.max_steps * seconds[WHOLE] / seconds[recipe])
 
     def pace(self, recipe: str) -> dict[str, float]:
         """Seconds for a step of the whole recipe and of another, in turns: what else runs here meets both alike."""
@@ -176,12 +194,31 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def settings(self, variant: str, seed: int) -> str:
+        """All that a run's files depend on, as text."""
+        from xling_align.trainers.checkpoints import settings_text
+        from xling_align.trainers.facts import schedule_of, stepping_of
+
+        model, data, args = self.parsed(self.variants[variant] or [self.args.recipe], seed, self.root)
+        tasks = {name: getattr(self.args, name) for name in ("dev", "limit", "train_limit")}
+        if variant == UNALIGNED:
+            return settings_text(tasks, asdict(data), {"encoder": model.encoder})
+        return settings_text(tasks, asdict(data), asdict(model), stepping_of(args) | schedule_of(args))
+
+    def check_settings(self, variant: str, seed: int) -> None:
+        """Refuse what other settings left of a run; files without settings are taken as given."""
+        from xling_align.trainers.checkpoints import check_same_settings
+
+        check_same_settings(self.folder(variant, seed) / "settings.json", self.settings(variant, seed))
+
     def finish(self, variant: str, seed: int, wait: bool) -> None:
         """Do what is left of a run, unless another command is at it."""
         from filelock import FileLock, Timeout
 
         try:
             with FileLock(self.folder(variant, seed) / "lock", timeout=-1 if wait else 0):
+                self.check_settings(variant, seed)  # another command may have been here since
+                kept(self.folder(variant, seed) / "settings.json", lambda: json.loads(self.settings(variant, seed)))
                 self.result(variant, seed)
         except Timeout:
             return
@@ -230,7 +267,7 @@ class Study:
 
         model_arguments, _, args = self.parsed(self.variants[variant], seed, folder / "run")
         if variant.endswith(", equal time"):
-            args.max_steps = self.steps(variant, args.max_steps)
+            args.max_steps = self.steps(variant)
         print(f"\n== {variant}, seed {seed} ==", flush=True)
         done = Path(last_complete_checkpoint(args.output_dir) or "checkpoint-0").name.removeprefix("checkpoint-")
         start = time.perf_counter()

@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance", type=float, default=3.0, help="points of retrieval that a language may lose (default 3)"
     )
+    parser.add_argument(
+        "--allow_unmeasured", action="store_true", help="go on where a language has too few pairs to measure it"
+    )
     parser.add_argument("--output_dir", required=True, help="folder for the new model; a rerun goes on here")
 
 

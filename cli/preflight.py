@@ -129,12 +129,13 @@ def is_plain(path: Path) -> bool:
 
 def pair_rows(args: argparse.Namespace, codes: list[str]) -> Iterator[Any]:
     """All pairs with the source language that the flags name."""
-    from xling_align.trainers.data.readers import named_language, read_data_dir, read_pairs
+    from xling_align.trainers.data.readers import by_name, named_language, read_data_dir, read_pairs
     from xling_align.trainers.data.scripts import not_swapped
 
     for path in args.texts:
         if not is_plain(path):
-            yield from not_swapped(read_pairs(path, args.source_language, named_language(path, codes) or codes), path)
+            pairs = read_pairs(path, args.source_language, named_language(path, codes) or codes)
+            yield from not_swapped(by_name(pairs, path, codes), path)
     if args.data_dir:
         yield from read_data_dir(args.data_dir, codes, args.corpora)
 

@@ -136,7 +136,7 @@ def extras(recipe: Mapping[str, Any], without: Collection[str]) -> Iterator[tupl
     """What is on besides the losses: (sentence, paper or None)."""
     for argument, (sentence, paper) in EXTRAS.items():
         value = recipe.get(argument)
-        if value and not (argument == "lexicon_start" and {"lexicon", "word"} & set(without)):
+        if value and not (argument == "lexicon_start" and "lexicon" in without):
             yield sentence.format(", ".join(value) if isinstance(value, list) else value), paper
 
 

@@ -241,6 +241,7 @@ class XLingAlignModel(XLingAlignPreTrainedModel):
         r"^lm_head\.",
         r"^discriminator\.",
         r"^loss_balance\.",
+        r"^temperature\.",
         r"^classifier\.",
     ]
 

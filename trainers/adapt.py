@@ -18,22 +18,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig
 
-from xling_align.eval.encoding import TextEncoder, has_fast_bf16
+from xling_align.eval.encoding import TextEncoder, has_fast_bf16, model_digest
 from xling_align.eval.metrics.retrieval import retrieval_scores
 from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
 
+from .adaptive.neighbours import load_faiss
 from .align import load_model, with_lm_head
 from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, check_at_least
 from .averaging import train_average
-from .checkpoints import alone, check_settings, settings_text
+from .checkpoints import CHANGED, alone, check_settings, digests, settings_text
 from .data.mixture import mixture
 from .data.pairs import Languages, Pair, pair_id_of
-from .data.readers import ReadReport, named_language, read_data_dir, read_pairs
-from .data.scripts import check_not_swapped, first_texts, not_swapped
+from .data.readers import ReadReport, by_name, named_language, read_data_dir, read_pairs
+from .data.scripts import check_texts_not_swapped, not_swapped
 from .data.sentences import NO_LANGUAGE, Sentences, copy_without
-from .data.tokenized import TokenizedPairs, tokenize_pairs
+from .data.tokenized import join_pairs, tokenize_pairs
 from .facts import corpora_of, recipe_of, write_facts
 from .languages import add_languages, start_languages
 from .lexicon import start_from_translations
@@ -67,6 +68,7 @@ class AdaptArguments:
         new_tokens: Pieces to add to the vocabulary.
         held_out: Pairs of each language that are measured on and not trained on, where there are five times as many.
         tolerance: Points of retrieval that a language may lose; less than about 3 is within the noise of 500 pairs.
+        allow_unmeasured: Go on where a language that the model has has too few pairs to measure what it loses.
     """
 
     model: str
@@ -82,6 +84,7 @@ class AdaptArguments:
     new_tokens: int = 0
     held_out: int = 500
     tolerance: float = 3.0
+    allow_unmeasured: bool = False
 
     def __post_init__(self):
         check_at_least(0, new_tokens=self.new_tokens, tolerance=self.tolerance)
@@ -118,8 +121,8 @@ class Adaptation:
         args: Training arguments; of one round, where pairs are mined.
 
     Raises:
-        InputError: The model is none of ours or has one of the languages, there is no number of steps, or the texts
-            are swapped.
+        InputError: The model is none of ours or has one of the languages, there is no number of steps, the texts
+            are swapped, or pairs are to be mined without FAISS.
     """
 
     def __init__(self, arguments: AdaptArguments, rounds: dict[str, Any], args: XLingAlignTrainingArguments):
@@ -136,14 +139,15 @@ class Adaptation:
                 f"the model has {', '.join(there)} already, among {', '.join(self.old)}; name other languages, or "
                 "train it further by xling align"
             )
+        if arguments.source_mono:
+            load_faiss()
         if args.max_steps < 1:
             raise InputError("say how long to train: --max_steps, such as 300 (of each round, where pairs are mined)")
         if self.output.exists() and Path(arguments.model).exists() and self.output.samefile(arguments.model):
             raise InputError(f"--output_dir {self.output} is the model itself; name another folder")
-        for code, path in zip(arguments.add_languages, arguments.mono, strict=True):
-            if given := arguments.source_mono:
-                texts = first_texts(given), first_texts(path)
-                check_not_swapped((self.source, code), texts, (given, path), "swap --source_mono and --mono")
+        texts = {self.source: arguments.source_mono} if arguments.source_mono else {}
+        texts |= zip(arguments.add_languages, arguments.mono, strict=True)
+        check_texts_not_swapped(texts, "swap the files of --source_mono and --mono")
 
     @property
     def languages(self) -> list[str]:
@@ -163,11 +167,11 @@ class Adaptation:
     def adapted(self) -> dict[str, Any]:
         """As `run`, with the output folder to itself."""
         report = self.output / "adapt.json"
-        settings = settings_text(asdict(self.arguments), self.rounds, self.args.to_dict())
+        settings = settings_text(asdict(self.arguments), self.rounds, self.args.to_dict(), self.inputs())
         if report.exists():
             result = json.loads(report.read_text(encoding="utf-8"))
             if result["settings"] != settings:
-                raise InputError(f"{self.output} was made with other settings; name another --output_dir")
+                raise InputError(CHANGED.format(self.output))
             return result
         check_settings(self.work, settings)
         if not (self.work / "held.json").exists():
@@ -175,12 +179,13 @@ class Adaptation:
         if not (self.work / "start").exists():
             self.begin()
         model = self.work / "start"
-        before = self.measured(model)
+        before = self.measured(self.arguments.model, "before", self.old)
+        before |= self.measured(model, "start", self.arguments.add_languages)
         if self.arguments.parallel:
             model = self.train_pairs(model, self.work / "paired")
         if self.arguments.source_mono:
             model = self.train_rounds(model, self.work / "rounds")
-        after = self.measured(model)
+        after = self.measured(model, "after", self.languages)
         lost = [code for code in self.old if code in before and before[code] - after[code] > self.arguments.tolerance]
         shutil.copytree(model, self.output, dirs_exist_ok=True, ignore=shutil.ignore_patterns("model"))
         self.write_facts()
@@ -191,6 +196,19 @@ class Adaptation:
         write_json(report, result)
         shutil.rmtree(self.work)
         return result
+
+    def inputs(self) -> dict[str, str]:
+        """What tells the texts, the pairs and the model apart from others of the same names."""
+        given = self.arguments
+        files = [*given.mono, *filter(None, [given.source_mono]), *(given.parallel or []), *(given.replay or [])]
+        pairs = DataArguments(data_dir=given.data_dir, corpora=given.corpora)
+        return digests([*files, *pairs.paths]) | {
+            "model": model_digest(self.given_model(), load_tokenizer(given.model))
+        }
+
+    def given_model(self) -> XLingAlignModel:
+        """The model as it was given."""
+        return load_model(ModelArguments(encoder=self.arguments.model), self.old, self.source)
 
     def hold_out(self) -> None:
         """Read all pairs; write those to train on, and those to measure on."""
@@ -218,8 +236,18 @@ class Adaptation:
             )
         if not (self.work / "replay.jsonl").stat().st_size:
             raise InputError(f"the replayed pairs are in none of the model's languages, {', '.join(self.old)}")
+        self.check_measured(held)
         write_json(self.work / "corpora.json", corpora_of(DataArguments(data_dir=given.data_dir), report))
         write_json(self.work / "held.json", {code: rows for code, rows in held.items() if rows})
+
+    def check_measured(self, held: dict[str, list[Pair]]) -> None:
+        """Refuse to adapt where nobody would see what a language loses, unless that is allowed."""
+        missing = [code for code in self.old if code != self.source and not held.get(code)]
+        if missing and not self.arguments.allow_unmeasured:
+            raise InputError(
+                f"--replay and --data_dir have too few pairs of {', '.join(missing)} to measure what they lose: "
+                f"{ENOUGH * FEWEST} of each are needed; add theirs, or --allow_unmeasured"
+            )
 
     def write_facts(self) -> None:
         """Leave beside the model what it was adapted on and how, for its card."""
@@ -237,13 +265,12 @@ class Adaptation:
         codes = [code for code in languages if code != self.source]
         for path in files:
             only = codes[0] if len(codes) == 1 else named_language(path, codes)
-            rows = not_swapped(read_pairs(path, self.source, only, report=report), path)
-            yield from (row for row in rows if row["target_language"] in codes)
+            rows = by_name(read_pairs(path, self.source, only, report=report), path, codes)
+            yield from (row for row in not_swapped(rows, path) if row["target_language"] in codes)
 
     def begin(self) -> None:
         """Save the model with rows and pieces for the added languages, untrained."""
-        given, config = self.arguments, XLingAlignConfig.from_pretrained(self.arguments.model)
-        model = load_model(ModelArguments(encoder=given.model), list(config.languages), config.source_language)
+        given, model = self.arguments, self.given_model()
         tokenizer = load_tokenizer(given.model)
         texts = {code: self.sentences(path) for code, path in zip(given.add_languages, given.mono, strict=True)}
         if given.new_tokens:
@@ -262,17 +289,27 @@ class Adaptation:
         logger.info(found)
         return list(islice(found.after(0), MOST_SENTENCES))
 
-    def measured(self, folder: Path) -> dict[str, float]:
-        """Retrieval of the held-out pairs by language, the mean of both directions, in %."""
-        path = self.work / f"{folder.name}.json"
+    def measured(self, name: str | Path, when: str, languages: list[str]) -> dict[str, float]:
+        """Retrieval of the held-out pairs, the mean of both directions.
+
+        Args:
+            name: Folder or Hub id of a model.
+            when: Under which name the scores are kept.
+            languages: Which of those that pairs are held out of.
+
+        Returns:
+            Scores by language, in %.
+        """
+        path = self.work / f"{when}.json"
         if not path.exists():
-            tokenizer = load_tokenizer(folder)
-            model: Any = XLingAlignModel.from_pretrained(folder, dtype=torch.float32)
+            tokenizer = load_tokenizer(name)
+            model: Any = XLingAlignModel.from_pretrained(name, dtype=torch.float32)
             model.to(self.args.device)
             encode = TextEncoder(model, tokenizer, normalize=True, bf16=has_fast_bf16())
+            held = json.loads((self.work / "held.json").read_text(encoding="utf-8"))
             scores = {}
-            for code, rows in json.loads((self.work / "held.json").read_text(encoding="utf-8")).items():
-                source, target = ([row[side] for row in rows] for side in ("source", "target"))
+            for code in (code for code in languages if code in held):
+                source, target = ([row[side] for row in held[code]] for side in ("source", "target"))
                 vectors = encode(source, language=self.source), encode(target, language=code)
                 scores[code] = 100 * retrieval_scores(*vectors)["accuracy"]
             write_json(path, scores)
@@ -285,9 +322,11 @@ class Adaptation:
             tokenizer, args = load_tokenizer(start), copy.copy(self.args)
             args.output_dir = str(self.work / "paired.training")
             share = self.arguments.replay_share
-            files = {self.work / "replay.jsonl": share, self.work / "parallel.jsonl": 1 - share}
-            pairs = mixed_files(files, tokenizer, model.config, args)
-            start_from_translations(model, pairs, tokenizer.all_special_ids, self.arguments.add_languages)
+            files = (self.work / "replay.jsonl", self.work / "parallel.jsonl")
+            parts = [tokenize_pairs(read_pairs(path), tokenizer, model.config, args.max_length) for path in files]
+            start_from_translations(model, join_pairs(parts), tokenizer.all_special_ids, self.arguments.add_languages)
+            number = args.max_steps * args.train_batch_size * args.gradient_accumulation_steps
+            pairs = mixture(parts, [share, 1 - share], number, args.seed)
             whole = with_lm_head(model, ModelArguments(encoder=str(start)), args)
             train_average(whole, args, pairs, tokenizer, self.rounds["average_decay"], folder)
         return folder
@@ -319,29 +358,6 @@ class Adaptation:
             emptied = copy_without(path, copies[-1], ids)
             logger.info("%s: %d lines with sentences of held-out pairs are not mined", path, emptied)
         return list(map(str, copies))
-
-
-def mixed_files(
-    files: dict[Path, float],
-    tokenizer: PreTrainedTokenizerBase,
-    config: XLingAlignConfig,
-    args: XLingAlignTrainingArguments,
-) -> TokenizedPairs:
-    """Pairs for all steps of a training.
-
-    Args:
-        files: Files of pairs, and the share of the training pairs that comes from each.
-        tokenizer: The model's.
-        config: The model's.
-        args: Steps, batch, longest text and seed.
-
-    Returns:
-        The pairs.
-    """
-    rows: list[Any] = [read_pairs(path) for path in files]
-    parts = [tokenize_pairs(part, tokenizer, config, args.max_length) for part in rows]
-    number = args.max_steps * args.train_batch_size * args.gradient_accumulation_steps
-    return mixture(parts, list(files.values()), number, args.seed)
 
 
 def sampled(rows: Iterable[Pair], limit: int | None) -> dict[str, list[Pair]]:

@@ -7,7 +7,7 @@ on from its last checkpoint when it is started again.
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import chain, islice
 
@@ -26,11 +26,12 @@ from xling_align.modeling_xling import (
 
 from .adapters import add_adapters
 from .arguments import LEVELS, DataArguments, ModelArguments, XLingAlignTrainingArguments, one_line_errors, parse
-from .checkpoints import last_complete_checkpoint
+from .checkpoints import begin
 from .data.monolingual import language_of, read_monolingual, text_files
 from .data.readers import ReadReport, read_data_dir, read_pairs
+from .data.scripts import check_sides
 from .data.tokenized import TokenizedPairs, tokenize_pairs
-from .facts import corpora_of, recipe_of, write_facts
+from .facts import corpora_of, recipe_of, stepping_of, write_facts
 from .levels import chosen_losses
 from .lexicon import start_words
 from .lm_head import load_lm_head
@@ -62,13 +63,14 @@ def pair_stream(data: DataArguments, report: ReadReport) -> Iterator[dict]:
         The pairs.
 
     Raises:
-        InputError: No source of pairs was named.
+        InputError: No source of pairs was named, or the sides of a file are swapped.
     """
     if not data.train_file and not data.data_dir:
         raise InputError("there are no pairs to train on; give --train_file FILE ... or --data_dir FOLDER")
     streams: list[Iterable] = []
     for path in data.train_file or []:
         targets = [data.target_language] if data.target_language else data.languages
+        check_sides(read_pairs(path, data.source_language, targets), path)  # read apart, and not in the report
         streams.append(read_pairs(path, data.source_language, targets, report=report))
     if data.data_dir:
         streams.append(read_data_dir(data.data_dir, data.languages, data.corpora, report=report))
@@ -215,8 +217,13 @@ class PairData:
 
 
 def has_lexicon(model_arguments: ModelArguments, args: XLingAlignTrainingArguments) -> bool:
-    """Whether the word embeddings start at their translations, unless that or the word level is taken out."""
-    return model_arguments.lexicon_start and not {"lexicon", "word"} & set(args.without)
+    """Whether the word embeddings start at their translations, unless that is taken out."""
+    return model_arguments.lexicon_start and "lexicon" not in args.without
+
+
+def wrapped_without(model_arguments: ModelArguments, args: XLingAlignTrainingArguments) -> ModelArguments:
+    """How the encoder is wrapped, without the fusion if that is taken out."""
+    return replace(model_arguments, fusion_context="none") if "afm" in args.without else model_arguments
 
 
 def start_new_languages(model: XLingAlignModel, pairs: TokenizedPairs) -> None:
@@ -240,8 +247,7 @@ def build(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
         InputError: What was asked for does not go together, or is not there.
     """
     set_seed(args.seed)  # what is new in the model starts the same in every run
-    if "afm" in args.without:
-        model_arguments = replace(model_arguments, fusion_context="none")
+    model_arguments = wrapped_without(model_arguments, args)
     model = load_model(model_arguments, pairs.languages, pairs.data.source_language)
     tokenizer = load_tokenizer(str(model_arguments.encoder))
     tokenized = pairs.tokenized(tokenizer, model.config, args.max_length)
@@ -278,9 +284,12 @@ def align(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
 
     Returns:
         The trainer, after training.
+
+    Raises:
+        InputError: It was begun with other settings.
     """
+    checkpoint = begin(args, asdict(model_arguments), asdict(pairs.data), stepping_of(args))
     trainer = build(model_arguments, pairs, args)
-    checkpoint = args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir)
     if checkpoint:
         logger.info("going on from %s", checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)

@@ -1,6 +1,7 @@
 """Arguments of the training programs: a YAML recipe plus flags, and one line for whoever mistypes them."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -16,7 +17,7 @@ from xling_align.eval.encoding import has_fast_bf16
 from xling_align.modeling_xling import InputError, nearest
 
 from .adaptive.arguments import AdaptiveArguments
-from .checks import check_at_least, check_choice, check_share
+from .checks import check_at_least, check_between, check_choice, check_share
 
 LEVELS = {
     "language": ("language",),
@@ -46,7 +47,7 @@ def read_weights(weights: dict | str | None) -> dict[str, float]:
         Weights by loss.
 
     Raises:
-        InputError: It is no such mapping, or names an unknown loss.
+        InputError: It is no such mapping, names an unknown loss, or a weight is negative or not finite.
     """
     try:
         read = json.loads(weights) if isinstance(weights, str) else dict(weights or {})
@@ -54,6 +55,9 @@ def read_weights(weights: dict | str | None) -> dict[str, float]:
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f'--loss_weights {weights!r} is not a mapping such as {{"mlm": 0.1}}') from error
     check_choice("loss_weights", list(floats), LOSSES)
+    for name, weight in floats.items():
+        if not 0 <= weight < math.inf:
+            raise InputError(f"--loss_weights gives {name} {weight}; a weight must be a finite number, 0 or more")
     return floats
 
 
@@ -126,6 +130,14 @@ class DataArguments:
     target_language: str | None = None
     max_pairs: int | None = None
 
+    @property
+    def paths(self) -> list[str]:
+        """Files and folders that pairs are read from."""
+        folders = (
+            [str(Path(self.data_dir) / "parallel" / name) for name in self.corpora or [""]] if self.data_dir else []
+        )
+        return [*(self.train_file or []), *folders]
+
 
 @dataclass
 class CommonTrainingArguments(TrainingArguments):
@@ -168,7 +180,7 @@ class XLingAlignTrainingArguments(AdaptiveArguments, CommonTrainingArguments):
         balance_learning_rate: Of the learned loss weights.
         losses: Which losses are trained: language, inter, intra, momentum, mlm, tlm, distribution.
         without: What is taken out of them: a loss, a level (language, sentence, word), lexicon (the start of the
-            word embeddings, which goes with the word level as well), or afm.
+            word embeddings), or afm.
         inter_loss: infonce, additive_margin, sigmoid, multi_positive, rince, or paper for eq. 7 with its dot products.
             sigmoid has a bias, -10 or learned from there by `temperature: learnable`; SigLIP starts at `tau: 0.1`.
         margin: Of additive_margin.
@@ -238,8 +250,13 @@ class XLingAlignTrainingArguments(AdaptiveArguments, CommonTrainingArguments):
         self.loss_weights = read_weights(self.loss_weights)
         check_at_least(1e-4, tau=self.tau, intra_tau=self.intra_tau, momentum_tau=self.momentum_tau)
         check_share(mlm_probability=self.mlm_probability, word_share=self.word_share)
-        check_at_least(0, embedding_learning_rate=self.embedding_learning_rate)
-        self.check_adaptive(self.inter_loss, self.tau)
+        for part in ("embedding", "head", "discriminator", "balance"):
+            check_at_least(0, **{f"{part}_learning_rate": getattr(self, f"{part}_learning_rate")})
+        check_between(0, 1, momentum=self.momentum, smoothing=self.smoothing)
+        check_between(0, 2, margin=self.margin)  # of cosines
+        if self.mixup:  # joins pairs two by two
+            check_at_least(2, per_device_train_batch_size=self.per_device_train_batch_size)
+        self.check_adaptive(self.losses, self.inter_loss, self.tau)
         super().__post_init__()
 
 

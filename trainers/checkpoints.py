@@ -1,9 +1,10 @@
 """Which checkpoint a run goes on from."""
 
+import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from xling_align.modeling_xling import InputError, XLingAlignConfig
 
+from .arguments import CommonTrainingArguments
+from .programs import write_json
+
 logger = logging.getLogger(__name__)
+
+CHANGED = (
+    "{} was made with other settings, or the model or a file of text or pairs has changed since; "
+    "give the same ones, or another --output_dir"
+)
+RUN_SETTINGS = "training_settings.json"
 
 
 def last_complete_checkpoint(output_dir: str | None) -> str | None:
@@ -64,6 +74,25 @@ def settings_text(*settings: dict[str, Any]) -> str:
     return json.dumps(given, indent=1, sort_keys=True, default=str)
 
 
+def digests(paths: Iterable[str | Path]) -> dict[str, str]:
+    """What tells the contents of files apart.
+
+    Args:
+        paths: Files, also those that are there as `.gz` alone, or folders. A name that is neither, such as that of a
+            dataset on the Hub, is left out.
+
+    Returns:
+        SHA-256 by path, for folders of every file in them.
+    """
+    found = {}
+    for path in (Path(path).expanduser() for path in paths):
+        whole = path if path.exists() else path.with_name(f"{path.name}.gz")
+        for file in filter(Path.is_file, [whole, *sorted(whole.rglob("*"))]):
+            with file.open("rb") as stream:
+                found[str(file)] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
 def check_settings(folder: Path, text: str) -> None:
     """Refuse to go on with mined pairs or checkpoints that other settings left; whatever else they left is dropped.
 
@@ -77,10 +106,62 @@ def check_settings(folder: Path, text: str) -> None:
     path = folder / "settings.json"
     if path.exists() and path.read_text(encoding="utf-8") != text:
         if any(found for name in ("*.parquet", "checkpoint-*") for found in folder.rglob(name)):
-            raise InputError(f"{folder} was made with other settings; give the same ones, or another --output_dir")
+            raise InputError(CHANGED.format(folder))
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def check_same_settings(path: Path, text: str) -> None:
+    """Refuse settings other than those that a folder's work was done with.
+
+    Args:
+        path: A file with these in the folder, or none of older work; settings that one side does not know don't count.
+        text: As `settings_text` gives it.
+
+    Raises:
+        InputError: Some differ.
+    """
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    pairs = zip(known, json.loads(text), strict=False)
+    differing = {name for old, new in pairs for name in old.keys() & new.keys() if old[name] != new[name]}
+    if differing:
+        raise InputError(
+            f"{path.parent} was made with other settings ({', '.join(sorted(differing))}); "
+            "give the same ones, or another --output_dir"
+        )
+
+
+def begin(args: CommonTrainingArguments, *settings: dict[str, Any]) -> str | None:
+    """Find what a run goes on from, and keep its settings in the output folder.
+
+    Args:
+        args: Its training arguments.
+        *settings: What it depends on besides how long it is; as long as before, or longer, is accepted.
+
+    Returns:
+        The checkpoint, None to start from the beginning.
+
+    Raises:
+        InputError: The checkpoint is of other settings, or further than the run is to go.
+    """
+    text, checkpoint = (
+        settings_text(*settings),
+        args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir),
+    )
+    if checkpoint and (state := Path(checkpoint, "trainer_state.json")).is_file():
+        check_same_settings(Path(checkpoint).with_name(RUN_SETTINGS), text)
+        done = json.loads(state.read_text(encoding="utf-8"))
+        flag, asked = (
+            ("max_steps", args.max_steps) if args.max_steps > 0 else ("num_train_epochs", args.num_train_epochs)
+        )
+        if (done["global_step"] if args.max_steps > 0 else done["epoch"] - 1e-3) > asked:
+            raise InputError(f"{checkpoint} is further than --{flag} {asked}; raise it, or give another --output_dir")
+    if args.should_save:
+        folder = Path(str(args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / RUN_SETTINGS, json.loads(text))
+    return checkpoint
 
 
 @contextmanager

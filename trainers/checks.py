@@ -20,6 +20,22 @@ def check_at_least(least: float, **values: float | None) -> None:
             raise InputError(f"--{name} is {value}; it must be at least {least}")
 
 
+def check_between(least: float, most: float, **values: float) -> None:
+    """Refuse arguments that are out of range.
+
+    Args:
+        least: Smallest accepted value.
+        most: Greatest.
+        **values: Arguments by name.
+
+    Raises:
+        InputError: One of them is smaller or greater, or not a number.
+    """
+    for name, value in values.items():
+        if not least <= value <= most:
+            raise InputError(f"--{name} is {value}; it must be between {least} and {most}")
+
+
 def check_share(**values: float) -> None:
     """Refuse arguments that are no share.
 

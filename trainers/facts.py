@@ -21,6 +21,21 @@ from .programs import write_json
 
 FACTS = "training_facts.json"
 SCHEDULE = ("learning_rate", "per_device_train_batch_size", "seed")
+STEPPING = (  # of `TrainingArguments`: what a step depends on, whatever the device
+    *SCHEDULE,
+    "data_seed",
+    "gradient_accumulation_steps",
+    "optim",
+    "optim_args",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "max_grad_norm",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+)
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:
@@ -83,6 +98,18 @@ def corpora_of(data: DataArguments, report: ReadReport) -> dict[str, dict[str, A
     return corpora | single
 
 
+def own_of(args: CommonTrainingArguments) -> dict[str, Any]:
+    """The arguments that are the project's own."""
+    common = {item.name for item in fields(TrainingArguments)}
+    return {item.name: getattr(args, item.name) for item in fields(args) if item.name not in common}
+
+
+def stepping_of(args: CommonTrainingArguments) -> dict[str, Any]:
+    """The arguments that every step depends on: not how many there are, nor what is logged, saved or faster."""
+    own = {name: value for name, value in own_of(args).items() if name not in ("row_groups", "gradient_steps")}
+    return own | {name: getattr(args, name) for name in STEPPING}
+
+
 def schedule_of(args: CommonTrainingArguments) -> dict[str, Any]:
     """Learning rate, batch, seed, and how long was trained."""
     length = "max_steps" if args.max_steps > 0 else "num_train_epochs"
@@ -99,7 +126,5 @@ def recipe_of(model: ModelArguments, args: CommonTrainingArguments) -> dict[str,
     Returns:
         Values by argument.
     """
-    common = {item.name for item in fields(TrainingArguments)}
-    own = {item.name: getattr(args, item.name) for item in fields(args) if item.name not in common}
     wrapping = {name: value for name, value in vars(model).items() if name not in ("encoder", "target_encoder")}
-    return own | wrapping | schedule_of(args)
+    return own_of(args) | wrapping | schedule_of(args)

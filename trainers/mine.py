@@ -155,9 +155,7 @@ def mined(arguments: MineArguments, encoder: TextEncoder, work: Path) -> dict[st
     candidates, reasons = select_pairs(
         *proposals, arguments.threshold, arguments.selection, facts, arguments.max_length_ratio
     )
-    settings = {key: value for key, value in asdict(arguments).items() if key not in NOT_RECORDED}
-    settings |= {"model": encoder.model.name_or_path, "batch_size": encoder.batch_size}
-    found = MinedPairs(pools, arguments.languages, candidates, reasons, {"settings": settings, "versions": versions()})
+    found = MinedPairs(pools, arguments.languages, candidates, reasons, provenance(arguments, encoder))
     return found.write(Path(arguments.output), arguments.rejected)
 
 
@@ -253,6 +251,14 @@ def vectors_manifest(
         "encoding": [encoder.pooling, encoder.batch_size, encoder.max_length, encoder.bf16],
         "versions": versions(),
     }
+
+
+def provenance(arguments: MineArguments, encoder: TextEncoder) -> dict[str, Any]:
+    """What pairs were mined by: settings, the model by its name and by what it computes, and versions."""
+    settings = {key: value for key, value in asdict(arguments).items() if key not in NOT_RECORDED}
+    settings |= {"model": encoder.model.name_or_path, "batch_size": encoder.batch_size}
+    settings["model_digest"] = model_digest(encoder.model, encoder.tokenizer)
+    return {"settings": settings, "versions": versions()}
 
 
 def versions() -> dict[str, str]:

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from .data.formats import text_lines
 from .data.mined import MinedPairs
 from .data.pairs import LeftOut, Pair, pair_id_of
 from .data.sentences import NO_LANGUAGE, Sentences
-from .mine import NOT_RECORDED, SIDES, MineArguments, read_pools, searched, versions
+from .mine import SIDES, MineArguments, provenance, read_pools, searched
 
 Lines = set[tuple[int, int]]
 
@@ -84,10 +83,9 @@ def write_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int,
     others, kept = sentences.chosen(arguments, 0.0, facts)
     places = pool_lines(candidates, pools)
     weights = confirm(reasons, places, set(pool_lines(others.at(kept == TAKEN), pools)), before)
-    settings = {name: value for name, value in asdict(arguments).items() if name not in NOT_RECORDED}
-    provenance = {"round": number, "settings": settings, "versions": versions()}
+    told = {"round": number, **provenance(arguments, encoder)}
     figures = {"weight": weights, "round": np.full(len(weights), number)}
-    mined = MinedPairs(pools, arguments.languages, candidates, reasons, provenance, figures)
+    mined = MinedPairs(pools, arguments.languages, candidates, reasons, told, figures)
     mined.write(Path(arguments.output), arguments.rejected)
 
 

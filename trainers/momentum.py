@@ -51,11 +51,6 @@ class KeyQueue(nn.Module):
         self.register_buffer("position", torch.tensor(0))  # the row that is written next
         self.register_buffer("filled", torch.tensor(0))
 
-    @property
-    def ready(self) -> bool:
-        """Whether the queue is full; InfoXLM leaves the loss out until then."""
-        return int(self.filled) == len(self.vectors)
-
     @torch.no_grad()
     def push(self, keys: Tensor, pair_ids: Tensor | None = None) -> None:
         """Add keys in the place of the oldest.

@@ -1,6 +1,6 @@
 """Parameter groups: encoder, word embeddings, heads, discriminator, log-variances, each with its learning rate."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,19 @@ from torch import Tensor, nn
 from .arguments import XLingAlignTrainingArguments
 
 HEADS = ("sentence_fusion", "word_fusion", "projection", "lm_head", "language")
+
+
+def train_only(model: nn.Module, reached: Callable[[str], bool]) -> None:
+    """Freeze what no loss reaches, which another trainer of the same model may have frozen or may train later.
+
+    Args:
+        model: What the user froze of it stays frozen.
+        reached: Whether a loss reaches a parameter, by its name.
+    """
+    for name, parameter in model.named_parameters():
+        trained = parameter.requires_grad or getattr(parameter, "idle", False)
+        parameter.idle = trained and not reached(name)  # pyright: ignore[reportAttributeAccessIssue]
+        parameter.requires_grad_(trained and reached(name))
 
 
 def parameter_groups(
@@ -56,14 +69,14 @@ def couple_moments(optimizer: torch.optim.Optimizer, words: Tensor) -> None:
     share it: Coupled Adam (Stollenwerk and Stollenwerk 2025, Better Embeddings with Coupled Adam).
 
     Args:
-        optimizer: An Adam.
+        optimizer: An Adam; one without a second moment for each weight, such as Adafactor, is left as it is.
         words: Embeddings (vocab, dim) that also decode.
     """
 
     @torch.no_grad()
     def couple(*_):
-        moments = optimizer.state[words]["exp_avg_sq"] if words in optimizer.state else None
-        if moments is not None:  # frozen words have none
+        moments = optimizer.state[words].get("exp_avg_sq") if words in optimizer.state else None
+        if moments is not None:  # frozen words have none, nor has Adafactor
             moments.copy_(moments.mean(0, keepdim=True).expand_as(moments))
 
     optimizer.register_step_post_hook(couple)

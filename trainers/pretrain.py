@@ -7,7 +7,8 @@ last checkpoint when it is started again.
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
+    BatchEncoding,
     DataCollatorForLanguageModeling,
-    DataCollatorWithPadding,
     PreTrainedConfig,
     PreTrainedTokenizerBase,
     TrainerCallback,
@@ -35,16 +36,18 @@ from .adaptive.balance import LossBalance
 from .adaptive.policies import Policies
 from .align import pair_stream
 from .arguments import CommonTrainingArguments, DataArguments, XLingAlignTrainingArguments, one_line_errors, parse
-from .checkpoints import last_complete_checkpoint
+from .checkpoints import begin, last_complete_checkpoint
 from .checks import check_finite
+from .data.batches import padded_width
 from .data.formats import text_lines
 from .data.pairs import LeftOut
 from .data.readers import ReadReport
 from .data.tokenized import TokenizedTexts, join_texts, tokenize_texts
 from .distributed import count_by_process
+from .facts import stepping_of
 from .lm_head import load_lm_head, masked_lm_model
 from .objectives import masked_lm
-from .optimization import couple_moments
+from .optimization import couple_moments, train_only
 from .programs import check_writable, log_to_screen, tell_processes
 from .trainer import XLingAlignTrainer
 
@@ -97,9 +100,8 @@ class MaskedLMTrainer(XLingAlignTrainer):
         return model
 
     def _set_up_losses(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
-        for name, parameter in model.named_parameters():
-            if {"word_fusion", "sentence_fusion", "language", "projection", "discriminator"} & set(name.split(".")):
-                parameter.requires_grad_(False)
+        idle = {"word_fusion", "sentence_fusion", "language", "projection", "discriminator"}
+        train_only(model, lambda name: not idle & set(name.split(".")))
         self.language_level = self.word_level = self.momentum_contrast = None
         self.balance = LossBalance({})
         self.policies = Policies(self.args, 0, self.progress)
@@ -107,10 +109,10 @@ class MaskedLMTrainer(XLingAlignTrainer):
     def _collator(self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig):
         self.masker = DataCollatorForLanguageModeling(tokenizer, mlm_probability=self.args.mlm_probability)
         self.special = torch.tensor(tokenizer.all_special_ids)
-        return DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
+        return partial(pad_texts, tokenizer, config.max_position_embeddings)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Make the optimiser; the word embeddings' second moments are coupled.
+        """Make the optimiser; the word embeddings' second moments are coupled, unless the user gave an optimiser.
 
         Args:
             model: As `Trainer.create_optimizer`.
@@ -118,6 +120,8 @@ class MaskedLMTrainer(XLingAlignTrainer):
         Returns:
             The optimiser.
         """
+        if self.optimizer is not None:
+            return self.optimizer
         optimizer = super().create_optimizer(model)
         couple_moments(optimizer, self.base.get_input_embeddings().weight)
         return optimizer
@@ -176,6 +180,21 @@ def pretrain(
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(args.output_dir))
     tokenizer.save_pretrained(folder)
     (masked_lm_model(model) or model.xling.encoder).save_pretrained(folder)
+
+
+def pad_texts(tokenizer: PreTrainedTokenizerBase, limit: int | None, texts: list[dict]) -> BatchEncoding:
+    """Lay texts out as padded rows, of at most `limit` tokens unless a text is longer.
+
+    Args:
+        tokenizer: Tells what pads.
+        limit: Tokens that the encoder takes.
+        texts: `input_ids` of each.
+
+    Returns:
+        `input_ids` and `attention_mask` (texts, tokens).
+    """
+    width = padded_width(max(len(text["input_ids"]) for text in texts), 8, limit)
+    return tokenizer.pad(texts, padding="max_length", max_length=width, return_tensors="pt")
 
 
 @torch.no_grad()
@@ -249,6 +268,7 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError("give either --encoder FOLDER to go on from, or --encoder_config for a fresh one")
     if not (model.tokenizer or model.encoder):
         raise InputError("a fresh encoder needs --tokenizer FOLDER; xling tokenizer trains one")
+    begin(args, asdict(model), asdict(data), stepping_of(args))
     tell_processes()
     tokenizer = load_tokenizer(model.tokenizer or model.encoder)
     encoder = model.encoder or fresh_config(model.encoder_config, tokenizer)

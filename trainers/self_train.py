@@ -30,12 +30,12 @@ from typing import Any
 import numpy as np
 from transformers import set_seed
 
-from xling_align.eval.encoding import TextEncoder, has_fast_bf16
+from xling_align.eval.encoding import TextEncoder, has_fast_bf16, model_digest
 from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
 
 from .adaptive.neighbours import load_faiss
 from .adaptive.rounds import falling
-from .align import PairData, load_model, start_new_languages, with_lm_head
+from .align import PairData, has_lexicon, load_model, start_new_languages, with_lm_head, wrapped_without
 from .arguments import (
     DataArguments,
     ModelArguments,
@@ -45,7 +45,7 @@ from .arguments import (
     parse,
 )
 from .averaging import train_average
-from .checkpoints import alone, check_settings, settings_text
+from .checkpoints import alone, check_settings, digests, settings_text
 from .data.mixture import counts_of, mixture
 from .data.pairs import Languages
 from .data.readers import read_pairs
@@ -183,7 +183,8 @@ class SelfTraining:
         shares: Sequence[float] | None = None,
     ):
         check_unused(model_arguments, data)
-        self.arguments, self.model_arguments, self.data, self.args = arguments, model_arguments, data, args
+        self.arguments, self.data, self.args = arguments, data, args
+        self.model_arguments = wrapped_without(model_arguments, args)
         self.files = arguments.files(data.source_language)
         self.source, *self.targets = self.files
         self.root = Path(args.output_dir) / "rounds"
@@ -211,7 +212,9 @@ class SelfTraining:
     def all_rounds(self) -> XLingAlignModel:
         """As `run`, with the output folder to itself."""
         given = self.arguments, self.model_arguments, self.data
-        check_settings(self.root, settings_text(*map(asdict, given), self.args.to_dict()))
+        inputs = digests([*self.files.values(), *(self.arguments.gold or []), *self.data.paths])
+        inputs["model"] = model_digest(self.model(0), self.tokenizer)
+        check_settings(self.root, settings_text(*map(asdict, given), self.args.to_dict(), inputs))
         known = sum((seeds.counts for seeds in self.seeds), Counter())
         self.targets = to_mine({code: known[code] for code in self.targets}, self.arguments.many_pairs)
         number, overlapping = 0, 0.0
@@ -261,7 +264,7 @@ class SelfTraining:
             What the report says of the round.
 
         Raises:
-            InputError: Nothing was found.
+            InputError: Too little was found to train on; nothing of the round is kept.
         """
         own = self.arguments
         model: Any = self.model(number - 1)
@@ -269,11 +272,13 @@ class SelfTraining:
         encoder = TextEncoder(model, self.tokenizer, "cls", own.batch_size, normalize=True, bf16=has_fast_bf16())
         threshold = falling(own.first_threshold, own.last_threshold, number, own.rounds)
         figures = {code: self.mine_language(number, code, encoder, threshold) for code in self.targets}
-        if not any(each["pairs"] for each in figures.values()):
+        found = sum(each["pairs"] for each in figures.values())
+        if found < (needed := 1 if self.seeds else self.args.train_batch_size):
             shutil.rmtree(self.folder(number))
             raise InputError(
-                f"round {number} found no pair with a margin of {threshold:.2f} or more that is confirmed; lower "
-                "--first_threshold, or start from a model that is nearer"
+                f"round {number} found {found} pairs with a margin of {threshold:.2f} or more that are confirmed, and "
+                f"a batch takes {needed}; lower --first_threshold or --per_device_train_batch_size, or start from a "
+                "model that is nearer"
             )
         least = min(each["overlap"] for each in figures.values())
         return {"round": number, "threshold": threshold, "overlap": least, "languages": figures}
@@ -322,7 +327,7 @@ class SelfTraining:
         model = self.model(number - 1)
         mined, copies = self.mined_pairs(number, model.config)
         known = [seeds.tokenized(self.tokenizer, model.config, self.args.max_length) for seeds in self.seeds]
-        if self.model_arguments.lexicon_start:
+        if has_lexicon(self.model_arguments, self.args):
             special = self.tokenizer.all_special_ids
             start_from_translations(model, join_pairs([mined, *known]), special, self.targets)
         pairs = self.training_pairs(number, [mined.take(copies), *known])

@@ -28,7 +28,7 @@ from .arguments import LEVELS, XLingAlignTrainingArguments, read_weights
 from .callbacks import BetweenSteps, LanguageMeans, LogMeans
 from .checkpoints import check_same_model, last_complete_checkpoint
 from .checks import check_finite
-from .data.batches import LengthBucketSampler, PairCollator
+from .data.batches import LengthBucketSampler, PairCollator, eval_size
 from .data.monolingual import MonolingualTexts
 from .data.resources import resource_plan, tell_plan
 from .data.tokenized import TokenizedPairs, TokenizedTexts, tokenize_pairs
@@ -46,7 +46,7 @@ from .levels import (
     level_of,
     sentence_losses,
 )
-from .optimization import couple_moments, parameter_groups
+from .optimization import couple_moments, parameter_groups, train_only
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class XLingAlignTrainer(Trainer):
                 return pairs
             return tokenize_pairs(pairs, processing_class, model.config, args.max_length)
 
-        pairs = self._kept(tokenized(train_dataset))
+        pairs = self._kept(tokenized(train_dataset), model.config.languages)
         if args.pair_weights == "scores" and isinstance(pairs, TokenizedPairs) and pairs.scores is None:
             raise InputError(NO_SCORES)
         by_name = isinstance(eval_dataset, dict)
@@ -124,16 +124,20 @@ class XLingAlignTrainer(Trainer):
         if pairs is not None:
             self.train_sampler = self._sampler(pairs, args.train_batch_size, args.seed, args.sampling_temperature)
             self.add_callback(BetweenSteps(self))
+        for one in evaluated.values() if isinstance(evaluated, dict) else [evaluated] if evaluated else []:
+            self._eval_size(one)  # a set too small shows before the training
         if isinstance(pairs, TokenizedPairs):
             self._tell_plan(pairs)
 
-    def _kept(self, pairs: Any) -> Any:
+    def _kept(self, pairs: Any, languages: list[str]) -> Any:
         """The pairs less those that the evidence speaks against, whose numbers are remembered."""
         self.kept_pairs = None
         if not self.args.pair_evidence or not isinstance(pairs, TokenizedPairs):
             return pairs
-        self.kept_pairs = np.flatnonzero(pair_evidence(pairs) >= KEPT_FROM)
-        logger.info("pair evidence: %s of %s pairs are kept", f"{len(self.kept_pairs):,}", f"{len(pairs):,}")
+        kept = pair_evidence(pairs) >= KEPT_FROM
+        self.kept_pairs, targets = np.flatnonzero(kept), pairs.languages[1::2]
+        shares = ", ".join(f"{languages[row - 1]} {kept[targets == row].mean():.1%}" for row in np.unique(targets))
+        logger.info("pair evidence: %s of %s pairs are kept (%s)", f"{kept.sum():,}", f"{len(kept):,}", shares)
         return pairs.take(self.kept_pairs)
 
     def _with_heads(self, model: XLingAlignPreTrainedModel) -> XLingAlignPreTrainedModel:
@@ -153,14 +157,12 @@ class XLingAlignTrainer(Trainer):
         read = {
             "word_fusion": word,
             "lm_head": word,
-            "discriminator": "language" in names,
+            "discriminator": "language" in names and args.language_loss != "alternating",  # has its own optimiser
             "projection": names & set(LEVELS["sentence"]),
             "sentence_fusion": plain or names - {"language"},
             "language": not plain or self.base.sentence_fusion is not None,
         }
-        for name, parameter in model.named_parameters():
-            if not all(read.get(part, True) for part in name.split(".")):
-                parameter.requires_grad_(False)
+        train_only(model, lambda name: all(read.get(part, True) for part in name.split(".")))
         self.language_level = self.word_level = self.momentum_contrast = None
         if "language" in names:
             self.language_level = LanguageLevel(args, model, self.progress, self.schedule)
@@ -191,7 +193,8 @@ class XLingAlignTrainer(Trainer):
 
     def schedule(self) -> float:
         """Share of its peak that the learning rate has in this step."""
-        groups = [] if self.optimizer is None else self.optimizer.param_groups
+        optimizer: Any = self.optimizer
+        groups = [] if optimizer is None else optimizer.param_groups
         return next((group["lr"] / group["initial_lr"] for group in groups if group.get("initial_lr")), 1.0)
 
     def _collator(self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig):
@@ -210,10 +213,18 @@ class XLingAlignTrainer(Trainer):
         return self.train_sampler
 
     def _get_eval_sampler(self, eval_dataset: TokenizedPairs):  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self._sampler(eval_dataset, min(self.args.eval_batch_size, len(eval_dataset)), 0)
+        return self._sampler(eval_dataset, self._eval_size(eval_dataset), 0)
+
+    def _eval_size(self, pairs: TokenizedPairs | TokenizedTexts) -> int:
+        return eval_size(pairs.pair_ids, self.args.eval_batch_size, self.args.world_size)
+
+    def _get_dataloader(self, dataset, description: str, batch_size: int, *args, is_training: bool = False, **kwargs):
+        if not is_training:
+            batch_size = self._eval_size(dataset)
+        return super()._get_dataloader(dataset, description, batch_size, *args, is_training=is_training, **kwargs)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Make the optimiser, with the groups of `parameter_groups`.
+        """Make the optimiser, with the groups of `parameter_groups`; one that the user gave stays as it is.
 
         Args:
             model: As `Trainer.create_optimizer`.
@@ -221,6 +232,8 @@ class XLingAlignTrainer(Trainer):
         Returns:
             The optimiser.
         """
+        if self.optimizer is not None:
+            return self.optimizer
         optimizer = super().create_optimizer(model)
         model = self.model if model is None else model
         words = [words for tower in self.base.towers for words in tower.get_input_embeddings().parameters()]
@@ -297,24 +310,29 @@ class XLingAlignTrainer(Trainer):
         return (loss, encoded) if return_outputs else loss
 
     def _note(self, losses: dict[str, Tensor]) -> None:
-        """Keep what the next log shows: losses, learned weights, the levels' gradients."""
+        """Keep what the next log shows: losses with their parts and weights, the levels' gradients."""
         self.means.add(self.policies.figures())
         if len(losses) > 1:
             self.means.add({f"loss_{name}": value.detach() for name, value in losses.items()})
-            self.means.add({f"weight_{name}": self.balance.weight(name) for name in self.balance.groups})
+            self.means.add({f"weight_{name}": self.balance.weight(name) for name in losses})
+        if self.language_level is not None:
+            self.means.add({f"loss_language_{name}": value for name, value in self.language_level.parts.items()})
         every = self.args.gradient_steps
         if every and self.state.global_step % every == 0:
             levels: dict[str, Tensor] = {}
             for name, value in losses.items():
                 weighted, level = self.balance.weight(name) * value, level_of(name)
                 levels[level] = levels[level] + weighted if level in levels else weighted
-            shared = [parameter for parameter in self.base.encoder.parameters() if parameter.requires_grad]
+            encoders = (parameter for tower in self.base.towers for parameter in tower.parameters())
+            shared = [parameter for parameter in encoders if parameter.requires_grad]
             self.means.add(gradient_figures(levels, shared))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with the means since the last log of what `_note` kept."""
+        """Log, with the means since the last log of what `_note` kept, and each language pair's threshold."""
         if "loss" in logs:
             logs = {**logs, **self.means.taken()}
+            if self.policies.confidence is not None:
+                logs |= self.policies.confidence.thresholds(("und", *self.base.config.languages))
         super().log(logs, start_time)
 
     @torch.no_grad()

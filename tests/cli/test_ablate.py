@@ -92,6 +92,29 @@ def test_an_ablation_trains_measures_and_compares_each_variant_and_does_nothing_
     assert "all, seed 1, tatoeba" in said
     assert "==" not in said  # nothing was trained again
     assert table_of(tmp_path) == table
+    for flag, value in (("limit", "7"), ("max_steps", "4"), ("learning_rate", "0.5"), ("inter_loss", "infonce")):
+        with pytest.raises(SystemExit):
+            main([*again, f"--{flag}", value])
+        error = capsys.readouterr().err
+        assert f"other settings ({flag});" in error and error.count("\n") == 1
+    for path in tmp_path.glob("*/seed-*/settings.json"):
+        path.unlink()  # a study of before there were such files
+    assert main([*again, "--beside", "leakage"]) == 0  # another task
+    assert "==" not in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*/seed-*/settings.json"))) == 2 * 3 + 3
+    assert {name: row["mean"] for name, row in table_of(tmp_path).items()} == {
+        name: row["mean"] for name, row in table.items()
+    }
+
+
+def test_parts_that_a_recipe_leaves_out_stay_out_of_its_variants(data, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("losses: [inter, intra, mlm]\nwithout: [intra]\n", encoding="utf-8")
+    flags = command(data, tmp_path / "out", "--seeds", "1", "--without", "mlm", "--tasks", "tatoeba")
+    assert main(["ablate", str(recipe), *flags[2:]]) == 0
+    log = json.loads((tmp_path / "out" / "without_mlm" / "seed-0" / "training.json").read_text())["log"]
+    assert "loss" in log[0] and "loss_inter" not in log[0]  # one loss is left, whose parts are not listed
+    assert "loss_mlm" in json.loads((tmp_path / "out" / "all" / "seed-0" / "training.json").read_text())["log"][0]
 
 
 def test_runs_of_one_seed_have_no_deviation_and_no_test():
@@ -123,6 +146,7 @@ def test_variants_of_fewer_runs_are_held_against_the_same_seeds():
         (["--without", "tlm"], "--without tlm: the recipe default has no such part"),
         (["--fusion_context", "none"], "--without afm: the recipe default has no such part"),
         (["--equal_time", "single_level"], "--equal_time"),
+        (["--equal_time", "single_level", "--against", "single_level", "--max_steps", "-1"], "give --max_steps"),
         (["--against", "no_such"], "recipe 'no_such'"),
         (["--learning_rat", "1"], "did you mean 'learning_rate'"),
     ],

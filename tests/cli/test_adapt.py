@@ -3,10 +3,12 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -18,9 +20,11 @@ from transformers import AutoModel
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from xling_align.cli.main import main
 from xling_align.modeling_xling import XLingAlignModel
-from xling_align.trainers.adapt import parted
+from xling_align.trainers import XLingAlignTrainingArguments
+from xling_align.trainers.adapt import AdaptArguments, Adaptation, parted
 from xling_align.trainers.data.readers import read_pairs
 from xling_align.trainers.facts import read_facts
+from xling_align.trainers.self_train import SelfTrainArguments
 
 SETS = {"en": "good morning night day sun moon", "de": "guten morgen nacht tag sonne mond"}
 TEXTS = {code: [" ".join(three) for three in itertools.permutations(text.split(), 3)] for code, text in SETS.items()}
@@ -39,6 +43,8 @@ def folder(tmp_path_factory) -> Path:
     )
     (root / "en.txt").write_text("\n".join(TEXTS["en"]) + "\n")
     (root / "nl.txt").write_text("\n".join(TEXTS["de"][::-1]) + "\n")
+    (root / "sv.txt").write_text("\n".join(TEXTS["de"]) + "\n")
+    (root / "plain.tsv").write_text("good morning\tguten morgen\n")
     (root / "empty.txt").write_text("")
     (root / "cyrillic.txt").write_text("доброе утро\nсолнце и луна\n", encoding="utf-8")
     (root / "swapped.tsv").write_text("доброе утро\tgood morning\nсолнце\tsun\n", encoding="utf-8")
@@ -59,7 +65,7 @@ def words(folder: Path, out: Path, *flags: str, **changes: str | None) -> list[s
         texts = [] if value is None else value.split()
         values = [word if name == "add_languages" else str(folder / word) for word in texts]
         command += [f"--{name}", *values] if values else []
-    return [*command, "--output_dir", str(out), "--held_out", "20", *FLAGS, *flags]
+    return [*command, "--output_dir", str(out), "--held_out", "20", "--allow_unmeasured", *FLAGS, *flags]
 
 
 def test_pairs_align_an_added_language(folder, tmp_path, capsys):
@@ -82,6 +88,30 @@ def test_pairs_align_an_added_language(folder, tmp_path, capsys):
     assert facts["recipe"]["lexicon_start"] is True
     assert facts["recipe"]["added_languages"] == ["nl"] and "rounds" not in facts["recipe"]
     assert str(folder) not in json.dumps(facts)
+
+
+def test_what_nobody_could_measure_is_not_adapted_unless_that_is_allowed(folder, tmp_path, capsys):
+    command = words(folder, tmp_path, parallel="parallel.jsonl")
+    command.remove("--allow_unmeasured")
+    with pytest.raises(SystemExit) as stop:
+        main(command)
+    missing = ", ".join(code for code in LANGUAGES if code not in ("en", "de"))
+    assert stop.value.code == 2
+    assert f"too few pairs of {missing} to measure what they lose: 100 of each" in capsys.readouterr().err
+
+
+def test_old_languages_are_compared_with_the_model_as_it_was_given(folder, tmp_path):
+    """New pieces cut texts of old languages otherwise, which is a loss as any other."""
+    settings = {"model": str(folder / "model"), "add_languages": ["nl"], "mono": [str(folder / "nl.txt")]}
+    pairs = {"replay": [str(folder / "replay.jsonl")], "parallel": [str(folder / "parallel.jsonl")]}
+    given = AdaptArguments(**settings, **pairs, held_out=20, tolerance=100, allow_unmeasured=True)
+    training = XLingAlignTrainingArguments(str(tmp_path), per_device_train_batch_size=8, max_steps=1)
+    adaptation = Adaptation(given, asdict(SelfTrainArguments()), training)
+    measured = []
+    adaptation.measured = lambda name, when, languages: measured.append((str(name), languages)) or {}
+    adaptation.run()
+    assert measured[0] == (str(folder / "model"), LANGUAGES)
+    assert measured[1] == (str(tmp_path / "work" / "start"), ["nl"]) and measured[2][1] == ["de", "fr", "nl"]
 
 
 def test_of_few_pairs_a_fifth_is_held_out_and_of_very_few_none():
@@ -170,12 +200,27 @@ BAD = {
     "texts swapped by script": (
         {"add_languages": "ru", "mono": "en.txt", "source_mono": "cyrillic.txt"},
         (),
-        ["cyrillic.txt looks like 'ru'", "en.txt like 'en'", "swap --source_mono and --mono"],
+        ["cyrillic.txt looks like 'ru'", "en.txt like 'en'", "swap the files"],
+    ),
+    "texts of two added languages swapped by name": (
+        {"add_languages": "nl sv", "mono": "sv.txt nl.txt"},
+        (),
+        ["sv.txt looks like 'sv'", "nl.txt like 'nl'", "swap the files"],
+    ),
+    "texts of two added languages swapped by script": (
+        {"add_languages": "nl ru", "mono": "cyrillic.txt nl.txt", "source_mono": "en.txt"},
+        (),
+        ["cyrillic.txt looks like 'ru'", "nl.txt like 'nl'", "swap the files"],
     ),
     "pairs swapped by script": (
         {"add_languages": "ru", "mono": "cyrillic.txt", "parallel": "swapped.tsv"},
         (),
         ["source side", "swapped.tsv looks like 'ru'", "its target side like 'en'", "swap"],
+    ),
+    "pairs of no language that is told": (
+        {"add_languages": "nl sv", "mono": "nl.txt sv.txt", "parallel": "plain.tsv"},
+        (),
+        ["plain.tsv does not say which language", "such as nl.tsv, or give it columns"],
     ),
     "a plain encoder": ({"model": "encoder"}, (), ["plain encoder", "xling align"]),
     "no such model": ({"model": "none"}, (), ["none", "config.json"]),
@@ -201,6 +246,33 @@ def test_bad_input_is_one_line(name, folder, tmp_path, capsys):
     for word in expected:
         assert word in errors[0]
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("changed", ["nl.txt", "parallel.jsonl", "data/parallel/own/fr-en.tsv"])
+def test_other_contents_of_the_same_files_are_refused(folder, tmp_path, capsys, changed):
+    root, out = tmp_path / "inputs", tmp_path / "out"
+    shutil.copytree(folder, root)
+    (root / "data" / "parallel" / "own").mkdir(parents=True)
+    corpus = "".join(f"{text}\tbonjour {text}\n" for text in TEXTS["en"])
+    (root / "data" / "parallel" / "own" / "fr-en.tsv").write_text(corpus)
+    command = words(root, out, "--tolerance", "100", parallel="parallel.jsonl", data_dir="data")
+    main(command)
+    main(command)  # as it was: only tells again
+    before = (out / "adapt.json").read_bytes()
+    path = root / changed
+    path.write_text(path.read_text().replace("nacht", "abend").replace("night", "evening"))
+    with pytest.raises(SystemExit) as stop:
+        main(command)
+    assert stop.value.code == 2 and "a file of text or pairs has changed since" in capsys.readouterr().err
+    assert (out / "adapt.json").read_bytes() == before
+
+
+def test_without_faiss_it_is_told_before_anything_is_done(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(SystemExit) as stop:
+        main(words(folder, tmp_path / "out", parallel="parallel.jsonl", source_mono="en.txt"))
+    assert stop.value.code == 2 and "FAISS" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_model_itself_is_no_place_for_the_result(folder, capsys):

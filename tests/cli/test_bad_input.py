@@ -50,6 +50,7 @@ def inputs(tmp_path_factory) -> Path:
     (root / "one-column.tsv").write_text("good morning\ngood night\n")
     (root / "latin1.tsv").write_bytes("good\tgrün\nday\tschön\n".encode("latin-1"))
     (root / "one-side.tsv").write_text("good\t\n\tgut\n")
+    (root / "swapped.tsv").write_text("доброе утро\tgood morning\nсолнце\tsun\n", encoding="utf-8")
     (root / "same.tsv").write_text("good\tgut\nGood\tgute\n")
     (root / "typo.yaml").write_text("learning_rat: 1.0e-3\n")
     (root / "list.yaml").write_text("- a\n- b\n")
@@ -83,6 +84,10 @@ CASES = {
     "empty file": (f"{ALIGN} --train_file {{empty.tsv}} --output_dir {{out}}", ["empty.tsv is empty"]),
     "column count": (f"{ALIGN} --train_file {{one-column.tsv}} --output_dir {{out}}", ["one-column.tsv", "column"]),
     "encoding": (f"{ALIGN} --train_file {{latin1.tsv}} --output_dir {{out}}", ["latin1.tsv", "UTF-8"]),
+    "sides swapped": (
+        f"{ALIGN} --target_language ru --train_file {{swapped.tsv}} --output_dir {{out}}",
+        ["source side of", "swapped.tsv looks like 'ru'", "its target side like 'en'", "swap"],
+    ),
     "empty side": (f"{ALIGN} --train_file {{one-side.tsv}} --output_dir {{out}}", ["one-side.tsv", "empty"]),
     "no pairs named": (f"{ALIGN} --output_dir {{out}}", ["--train_file", "--data_dir"]),
     "no language named": (PAIRS.replace("--target_language de ", ""), ["good.tsv", "target_language"]),

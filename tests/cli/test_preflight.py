@@ -39,6 +39,7 @@ def folder(tmp_path_factory, encoder_folders):
     (root / "swapped").mkdir()
     (root / "swapped" / "en.txt").write_text("\n".join(russian), encoding="utf-8")
     (root / "swapped" / "ru.txt").write_text("\n".join(english for english, _ in PAIRS), encoding="utf-8")
+    (root / "swapped" / "plain.tsv").write_text("sun\tsonne\n")
     rows = [f"{text}\t{english}" for text, (english, _) in zip(russian, PAIRS, strict=False)]
     (root / "ru.tsv").write_text("\n".join(rows), encoding="utf-8")
     return root
@@ -81,6 +82,7 @@ BAD = {
     "no such text": ("--languages pl --texts {pl.txt}", ["pl.txt", "no file"]),
     "one sentence many times": ("--languages de --texts {de.txt}", ["de: 1 sentences"]),
     "sides swapped": ("--languages ru --texts {ru.tsv}", ["source side", "ru.tsv looks like 'ru'", "swap"]),
+    "pairs of no language that is told": ("--languages de,fr --texts {swapped/plain.tsv}", ["plain.tsv", "de.tsv"]),
     "texts swapped": (
         "--languages ru --texts {swapped/ru.txt} {swapped/en.txt}",
         ["the text in 'en' looks like 'ru'", "swap the names"],

@@ -65,6 +65,41 @@ def test_what_a_card_needs_is_left_beside_the_model_and_names_no_folder(flags, t
     assert read_facts(tmp_path)["base_model"] == "owner/base"
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("--losses inter intra", "other settings (losses);"),
+        ("--learning_rate 1e-4 --warmup_steps 3", "(learning_rate, warmup_steps);"),
+        ("--max_pairs 9", "(max_pairs);"),
+        ("--max_steps 1", "--max_steps 1; raise it"),
+    ],
+)
+def test_a_rerun_with_other_settings_is_refused_and_leaves_all_as_it_was(flags, tmp_path, capsys, more, says):
+    own = [flags[2], "--max_steps", "2", "--save_steps", "2", "--output_dir", str(tmp_path / "out")]
+    align.main(own)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").glob("*.*")}
+    with pytest.raises(SystemExit):
+        align.main([*own, *more.split()])
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and says in error and "another --output_dir" in error
+    assert before == {path: path.read_bytes() for path in (tmp_path / "out").glob("*.*")}
+
+
+def test_a_run_goes_on_for_longer_and_may_log_and_save_otherwise(flags, tmp_path):
+    own = [flags[2], "--save_steps", "2", "--output_dir", str(tmp_path / "out"), "--max_steps"]
+    align.main([*own, "2"])
+    align.main([*own, "3", "--logging_steps", "1", "--gradient_steps", "1", "--save_total_limit", "1"])
+    state = json.loads((tmp_path / "out" / "checkpoint-3" / "trainer_state.json").read_text())
+    assert state["global_step"] == 3
+
+
+def test_a_run_without_checkpoints_starts_anew_with_other_settings(flags, tmp_path):
+    own = [flags[2], "--max_steps", "1", "--save_strategy", "no", "--output_dir", str(tmp_path / "out")]
+    for seed in ("1", "2"):
+        align.main([*own, "--seed", seed])
+        assert read_facts(tmp_path / "out")["recipe"]["seed"] == int(seed)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_launchers_run_the_program_to_the_end(launcher, flags, tmp_path):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from tests.conftest import make_tokenizer
+from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from tests.trainers.test_trainer import PAIRS, StopAt, arguments, fresh_model, one_step
-from xling_align.modeling_xling import InputError, XLingAlignForPreTraining
+from xling_align.modeling_xling import InputError, XLingAlignForPreTraining, XLingAlignModel
 from xling_align.trainers import XLingAlignTrainer
 from xling_align.trainers.adaptive.balance import LossBalance
 from xling_align.trainers.arguments import LOSSES
@@ -31,6 +31,30 @@ def test_every_loss_is_logged_under_its_name_and_falls(tmp_path):
     assert all(torch.tensor(list(log.values())).isfinite().all() for log in logs)
     assert {f"weight_{name}" for name in ALL} | {f"loss_{name}" for name in ALL} <= logs[0].keys()
     assert {"gradient_language", "gradient_sentence", "gradient_word", "cosine_sentence_word"} <= logs[0].keys()
+
+
+def test_fixed_weights_and_the_parts_of_the_language_loss_are_logged(tmp_path):
+    settings = {"losses": ["language", "inter", "mlm"], "word_share": 1.0, "balance": "fixed", "max_steps": 1}
+    for form in ("confusion", "alternating", "gradient_reversal"):
+        trainer = trainer_of(tmp_path, language_loss=form, loss_weights={"mlm": 0.5}, save_strategy="no", **settings)
+        trainer.train()
+        log = trainer.state.log_history[0]
+        assert [log[f"weight_{name}"] for name in settings["losses"]] == [1.0, 1.0, 0.5]
+        parts = [log.get(f"loss_language_{name}") for name in ("discriminator", "confusion")]
+        if form == "gradient_reversal":
+            assert parts == [None, None]
+        else:
+            trained = parts if form == "confusion" else parts[1:]
+            assert sum(trained) == pytest.approx(log["loss_language"], abs=2e-5) and all(part > 0 for part in parts)
+
+
+def test_gradient_norms_are_those_of_both_towers(tmp_path):
+    model = XLingAlignModel.from_encoder(encoder_config("bert"), LANGUAGES, target_encoder=encoder_config("bert"))
+    model.encoder.requires_grad_(False)  # what is left is the other tower's
+    args = arguments(tmp_path, max_steps=1, gradient_steps=1, save_strategy="no", bf16=False)
+    trainer = XLingAlignTrainer(model, args, PAIRS, processing_class=make_tokenizer())
+    trainer.train()
+    assert trainer.state.log_history[0]["gradient_sentence"] > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -59,6 +83,35 @@ def test_an_ablated_loss_leaves_the_others_as_they_are(tmp_path):
     whole, part = losses(), losses(without=["intra"])
     assert part.keys() == {"inter", "distribution"}
     assert torch.equal(part["inter"], whole["inter"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"balance_learning_rate": -1.0}, "--balance_learning_rate is -1.0; it must be at least 0"),
+        ({"discriminator_learning_rate": -1.0}, "--discriminator_learning_rate is -1.0"),
+        ({"head_learning_rate": -1.0}, "--head_learning_rate is -1.0"),
+        ({"momentum": 2.0}, "--momentum is 2.0; it must be between 0 and 1"),
+        ({"smoothing": -1.0}, "--smoothing is -1.0; it must be between 0 and 1"),
+        ({"margin": float("nan")}, "--margin is nan; it must be between 0 and 2"),
+        ({"loss_weights": {"mlm": -1}}, "--loss_weights gives mlm -1.0"),
+        ({"loss_weights": '{"mlm": NaN}'}, "--loss_weights gives mlm nan"),
+        (
+            {"mixup": True, "per_device_train_batch_size": 1},
+            "--per_device_train_batch_size is 1; it must be at least 2",
+        ),
+    ],
+)
+def test_settings_out_of_range_are_one_line(tmp_path, settings, message):
+    with pytest.raises(InputError, match=message) as refused:
+        arguments(tmp_path, **settings)
+    assert "\n" not in str(refused.value)
+
+
+def test_one_pair_alone_is_not_joined_with_another(tmp_path):
+    trainer = trainer_of(tmp_path, losses=["momentum"], mixup=True, bf16=False)
+    batch = trainer.data_collator([trainer.train_dataset[0]])
+    assert trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch)).isfinite()
 
 
 def test_taking_all_losses_out_is_refused(tmp_path):
@@ -109,12 +162,13 @@ def test_stop_and_resume_gives_bitwise_the_same_weights_with_all_losses(tmp_path
 
 
 def test_a_checkpoint_keeps_the_training_heads_and_the_saved_model_leaves_them_out(tmp_path):
-    trainer = trainer_of(tmp_path / "run", losses=["inter", "mlm"], word_share=1.0, max_steps=2, save_steps=2)
+    settings = {"losses": ["inter", "mlm"], "word_share": 1.0, "temperature": "learnable"}
+    trainer = trainer_of(tmp_path / "run", max_steps=2, save_steps=2, **settings)
     trainer.train()
     trainer.save_model(str(tmp_path / "model"))
     again, report = AutoModel.from_pretrained(tmp_path / "run" / "checkpoint-2", output_loading_info=True)
     assert type(again).__name__ == "XLingAlignModel"
-    assert not report["missing_keys"]
+    assert not report["missing_keys"] and not report["unexpected_keys"]
     saved = XLingAlignForPreTraining.from_pretrained(tmp_path / "run" / "checkpoint-2")
     assert torch.equal(saved.lm_head.dense.weight, trainer.model.lm_head.dense.weight)
     _, report = AutoModel.from_pretrained(tmp_path / "model", output_loading_info=True)

@@ -17,6 +17,7 @@ from xling_align.trainers.lexicon import (
     found_share,
     lexicon,
     occurrences,
+    sampled,
     start_from_translations,
     start_words,
 )
@@ -142,7 +143,9 @@ def test_little_association_moves_a_word_part_of_the_way(model, monkeypatch):
     start_from_translations(model, pairs)
     after = model.get_input_embeddings().weight.detach()
     share = (after - before).norm(dim=1)[WORDS + 10] / (before[WORDS] - before[WORDS + 10]).norm(dim=1)
-    assert share.min() > 0.15 and share.max() < 0.35  # associations are a half: of 300 pairs every word is in half
+    assert (
+        share.min() > 0.15 and share.max() < 0.45
+    )  # a quarter: associations are a half: of 300 pairs every word is in half
 
 
 def test_without_any_translation_one_line_warns(model, caplog):
@@ -166,8 +169,8 @@ def test_the_words_of_a_dual_encoder_stay_and_one_line_says_so(encoder_folders, 
     assert sum("the words of a dual encoder start where they are" in said for said in caplog.messages) == 1
 
 
-@pytest.mark.parametrize("without, starts", [([], True), (["lexicon"], False), (["word"], False), (["intra"], True)])
-def test_the_start_is_a_part_of_the_word_level(tmp_path, encoder_folders, monkeypatch, without, starts):
+@pytest.mark.parametrize("without, starts", [([], True), (["lexicon"], False), (["word"], True), (["intra"], True)])
+def test_words_start_at_translations_unless_that_is_taken_out(tmp_path, encoder_folders, monkeypatch, without, starts):
     calls = []
     monkeypatch.setattr(align, "start_words", lambda *given: calls.append(given))
     path = tmp_path / "pairs.tsv"
@@ -212,11 +215,23 @@ def test_words_move_where_more_pairs_find_each_other_then(encoder_folders, caplo
     torch.manual_seed(0)
     model = XLingAlignModel.from_encoder(encoder_folders["bert"], LANGUAGES, language_token="none")
     pairs, tokenizer = spoken(np.random.default_rng(0)), make_tokenizer()
-    before = found_share(model, tokenizer, pairs)
+    sample = sampled(pairs)
+    before = found_share(model, tokenizer, pairs, sample)
     with caplog.at_level(logging.INFO):
         start_words(model, tokenizer, pairs)
-    after = found_share(model, tokenizer, pairs)
-    assert after > before + 0.2 and f"{100 * after:.1f} % find each other, {100 * before:.1f} % before" in caplog.text
+    after = found_share(model, tokenizer, pairs, sample)
+    assert after > before + 0.2 and f"{100 * before:.1f} % before" in caplog.text
+
+
+def test_the_sample_is_none_of_what_is_counted_until_it_has_told(encoder_folders, monkeypatch):
+    model = XLingAlignModel.from_encoder(encoder_folders["bert"], LANGUAGES, language_token="none")
+    pairs, counted = spoken(np.random.default_rng(0)), []
+    monkeypatch.setattr(lexicon_file, "lexicon", lambda own, *given: counted.append(own) or lexicon(own, *given))
+    start_words(model, make_tokenizer(), pairs)
+    sample = np.concatenate(sampled(pairs))
+    assert 0 < len(sample) <= len(pairs) / 5
+    assert set(pairs.pair_ids) - set(counted[0].pair_ids) == set(pairs.pair_ids[sample])
+    assert len(counted) == 2 and np.array_equal(counted[1].pair_ids, pairs.pair_ids)
 
 
 def test_words_stay_where_the_encoder_knows_better(encoder_folders, caplog, monkeypatch):

@@ -20,14 +20,11 @@ def test_queue_keeps_the_last_keys_first_in_first_out():
     assert vectors.flatten().tolist() == pair_ids.tolist()
 
 
-def test_queue_is_ready_once_full_and_gives_only_what_was_pushed():
+def test_queue_gives_only_what_was_pushed():
     queue = KeyQueue(size=4, dim=1)
     queue.push(keys(1, 2, 3))
-    assert not queue.ready
     assert queue.negatives()[0].flatten().tolist() == [1, 2, 3]
     assert queue.negatives()[1].tolist() == [-1, -1, -1]
-    queue.push(keys(4))
-    assert queue.ready
 
 
 def test_of_more_keys_than_it_holds_the_queue_keeps_the_last():

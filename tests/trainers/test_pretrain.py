@@ -220,6 +220,32 @@ def test_bad_input_to_pretraining_is_one_line(tmp_path, texts_file, capsys, flag
     assert len(lines) == 1 and says in lines[0]
 
 
+def test_pretraining_with_other_settings_does_not_go_on(tmp_path, texts_file, encoder_folders, capsys):
+    flags = [
+        "--encoder",
+        encoder_folders["bert"],
+        "--text_file",
+        str(texts_file),
+        "--per_device_train_batch_size",
+        "4",
+    ]
+    flags += ["--save_steps", "1", "--output_dir", str(tmp_path / "out"), "--max_steps"]
+    assert cli(["pretrain", *flags, "1"]) == 0
+    with pytest.raises(SystemExit):
+        cli(["pretrain", *flags, "2", "--mlm_probability", "0.3"])
+    assert "(mlm_probability);" in capsys.readouterr().err
+    assert cli(["pretrain", *flags, "2"]) == 0
+
+
+def test_texts_of_a_length_that_is_no_multiple_of_eight_fill_the_encoder(tmp_path):
+    config, tokenizer = encoder_config("bert"), make_tokenizer()
+    config.max_position_embeddings = 20
+    texts = tokenize_texts(["good morning " * 20, "sun", "red moon", "night"], tokenizer, 20)
+    args = arguments(tmp_path / "run", max_steps=1, save_strategy="no")
+    pretrain(config, texts, tokenizer, args, tmp_path / "encoder")
+    assert (tmp_path / "encoder" / "model.safetensors").is_file()
+
+
 def test_a_mask_takes_the_place_of_a_whole_word(tmp_path):
     train_tokenizer([SENTENCE], 60, max_length=32).save_pretrained(tmp_path)
     for tokenizer in (train_tokenizer([SENTENCE], 60, max_length=32), AutoTokenizer.from_pretrained(tmp_path)):

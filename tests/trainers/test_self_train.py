@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from filelock import FileLock
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
+from xling_align.eval.encoding import model_digest
 from xling_align.modeling_xling import XLingAlignModel
 from xling_align.trainers import self_train
 from xling_align.trainers.adaptive import rounds, words
@@ -113,6 +115,10 @@ def test_each_round_leaves_its_pairs_and_what_they_are_worth(folder, tmp_path):
     assert counts == found["rejected"] and counts["not confirmed"] > 0
     assert [pair["target_language"] for pair in read_pairs(tmp_path / "rounds" / "2" / "de.parquet")][0] == "de"
     assert [path.name for path in (tmp_path / "rounds" / "1").glob("*model*")] == []
+    settings = [json.loads((tmp_path / "rounds" / number / "de.json").read_text())["settings"] for number in "12"]
+    given = XLingAlignModel.from_pretrained(folder / "model")
+    assert settings[0]["model_digest"] == model_digest(given, make_tokenizer()) != settings[1]["model_digest"]
+    assert settings[0]["batch_size"] == 128 and settings[0]["model"] == str(folder / "model")
     before, after = load_file(folder / "model" / "model.safetensors"), load_file(tmp_path / "model.safetensors")
     assert any((before[name] != after[name]).any() for name in before)
 
@@ -214,6 +220,24 @@ def test_other_settings_are_not_gone_on_with(folder, tmp_path, capsys):
     assert "other settings" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("changed", ["de.txt", "fr.tsv", "model/model.safetensors"])
+def test_other_contents_of_the_same_files_are_not_gone_on_with(folder, tmp_path, capsys, changed):
+    root = tmp_path / "inputs"
+    shutil.copytree(folder, root)
+    given = flags(root, tmp_path / "out", rounds="1", train_file="fr.tsv", target_language="fr", languages="fr")
+    self_train.main(given)
+    self_train.main(given)  # as it was: nothing to do
+    before, path = outputs(tmp_path / "out"), root / changed
+    if path.suffix == ".safetensors":
+        save_file({name: value + 0.01 for name, value in load_file(path).items()}, path, {"format": "pt"})
+    else:
+        path.write_text(path.read_text().replace("moon", "noon").replace("mond", "mund"))
+    with pytest.raises(SystemExit) as stop:
+        self_train.main(given)
+    assert stop.value.code == 2 and "a file of text or pairs has changed since" in capsys.readouterr().err
+    assert outputs(tmp_path / "out") == before
+
+
 def test_two_commands_do_not_share_a_folder(folder, tmp_path, capsys):
     with FileLock(tmp_path / "lock"), pytest.raises(SystemExit):
         self_train.main(flags(folder, tmp_path))
@@ -225,6 +249,25 @@ def test_a_run_that_found_nothing_can_be_started_with_another_threshold(folder, 
         self_train.main(flags(folder, tmp_path, rounds="1", first_threshold="9"))
     self_train.main(flags(folder, tmp_path, rounds="1"))
     assert report(tmp_path, 1)["languages"]["de"]["pairs"] > 0
+
+
+def test_a_run_that_found_too_little_for_a_batch_can_be_started_with_another_threshold(folder, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        self_train.main(flags(folder, tmp_path, rounds="1", per_device_train_batch_size="500"))
+    said = capsys.readouterr().err
+    assert "pairs with a margin of 1.00 or more that are confirmed, and a batch takes 500" in said
+    assert "--first_threshold or --per_device_train_batch_size" in said
+    self_train.main(flags(folder, tmp_path, rounds="1", first_threshold="0.9"))
+    assert report(tmp_path, 1)["languages"]["de"]["pairs"] > 0
+
+
+def test_words_stay_where_that_part_is_taken_out(folder, tmp_path, monkeypatch):
+    moved = []
+    monkeypatch.setattr(self_train, "start_from_translations", lambda *given: moved.append(given))
+    for number, without in enumerate(("intra", "lexicon")):
+        given = {"lexicon_start": "true", "without": without, "losses": "inter intra", "rounds": "1"}
+        self_train.main(flags(folder, tmp_path / without, **given))
+        assert len(moved) == 1, number
 
 
 BAD = {

@@ -201,6 +201,24 @@ def test_evaluation_loss_is_that_of_the_objective_by_name(tmp_path):
     assert found == pytest.approx(symmetric_infonce(PairVectors.local(*sides)).item(), abs=1e-4)
 
 
+@pytest.mark.parametrize("rows", [PAIRS[:5], PAIRS + PAIRS])
+def test_small_eval_sets_and_those_that_say_a_thing_twice_are_evaluated(tmp_path, rows):
+    args = arguments(tmp_path, bf16=False)
+    assert args.per_device_eval_batch_size == 64
+    trainer = XLingAlignTrainer(fresh_model(), args, PAIRS, rows, processing_class=make_tokenizer())
+    assert trainer.evaluate()["eval_loss"] > 0
+    assert len(next(iter(trainer.get_eval_dataloader()))["pair_ids"]) == min(len(rows), len(PAIRS))
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "says"), [(PAIRS[:1] * 2, 8, "set of 1 meaning gives"), (PAIRS, 1, "size 1; raise it")]
+)
+def test_an_eval_set_without_two_meanings_in_a_batch_is_refused_before_the_training(tmp_path, rows, size, says):
+    args = arguments(tmp_path, per_device_eval_batch_size=size)
+    with pytest.raises(InputError, match=says):
+        XLingAlignTrainer(fresh_model(), args, PAIRS, {"own": rows}, processing_class=make_tokenizer())
+
+
 @torch.no_grad()
 def model_vectors(model, text: str, code: str) -> torch.Tensor:
     return model(make_tokenizer()(text, return_tensors="pt")["input_ids"], language_ids=code).pooler_output

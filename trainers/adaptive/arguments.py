@@ -66,10 +66,11 @@ class AdaptiveArguments:
     sampling_temperature: float = 1.0
     few_pairs: int = 100
 
-    def check_adaptive(self, inter_loss: str, tau: float) -> None:
-        """Refuse values that no part can work with.
+    def check_adaptive(self, losses: list[str], inter_loss: str, tau: float) -> None:
+        """Refuse values that no part can work with, or that nothing reads.
 
         Args:
+            losses: What is trained.
             inter_loss: The sentence-level loss, which not every temperature goes with.
             tau: Its temperature at the start.
 
@@ -86,6 +87,10 @@ class AdaptiveArguments:
         check_at_least(1, sampling_temperature=self.sampling_temperature)
         check_at_least(1e-3, weight_width=self.weight_width, tau_min=self.tau_min)
         check_at_least(self.tau_min, tau_max=self.tau_max)
+        if self.hard_negatives and "momentum" not in losses:
+            raise InputError("--hard_negatives are those of momentum contrast's queue; add momentum to --losses")
+        if self.temperature != "fixed" and "inter" not in losses:
+            raise InputError(f"--temperature {self.temperature} is that of the inter loss; add inter to --losses")
         if self.weight_warmup > 1:
             raise InputError(f"--weight_warmup is {self.weight_warmup}; it is a share of the training, at most 1")
         if not -5 <= self.weight_z <= 0:

@@ -1,6 +1,6 @@
 """How much each pair counts, by how much it looks like one (adaptive_contrastive_framework.txt, section 2.2)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,11 +66,30 @@ class PairConfidence:
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Scores of the pairs (pairs,), and theta and width (pairs,) of their language pairs, after this batch."""
         if self.mixture is not None:
-            scores = self.mixture.update(batch, groups, gather(groups))
-            return scores, self.mixture.border(groups, self.args.weight_caution)
+            return self.mixture.update(batch, groups, gather(groups)), self.border(groups)
         scores: Tensor = step.scores  # pyright: ignore[reportAssignmentType]
         self.threshold.update(scores, groups)
-        return scores, self.threshold.border(groups)
+        return scores, self.border(groups)
+
+    def border(self, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """Theta and width of language pairs (groups,)."""
+        if self.mixture is not None:
+            return self.mixture.border(groups, self.args.weight_caution)
+        return self.threshold.border(groups)
+
+    def thresholds(self, codes: Sequence[str]) -> dict[str, float]:
+        """What is logged of each language pair that was met: theta, such as `pair_threshold_en-de`.
+
+        Args:
+            codes: Language of each row of the language table.
+
+        Returns:
+            Thresholds by name, the same on all processes.
+        """
+        groups = self.kept.totals[0].nonzero().squeeze(1)
+        rows = [divmod(group, self.languages) for group in groups.tolist()]
+        names = [f"pair_threshold_{codes[source]}-{codes[target]}" for source, target in rows]
+        return {name: round(theta, 5) for name, theta in zip(names, self.border(groups)[0].tolist(), strict=True)}
 
     def state_dict(self) -> dict[str, Tensor]:
         """All running sums."""

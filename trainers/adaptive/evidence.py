@@ -11,7 +11,7 @@ from ..data.tokenized import TokenizedPairs
 KEPT_FROM = 1.0  # log-odds: a wrong pair harms more than a right one that is left out would help
 MOST_WORDS = 24  # of a text: its rarest ones, which say most
 PART = 20_000  # pairs of a language pair that are counted together: their combinations take about a gigabyte
-FEWEST = 100  # pairs that say nothing about each other
+FEWEST = 1_000  # pairs: fewer say too little of each other, and most right ones of a noisy set would go
 SMOOTHING = 2.0  # pairs' worth of chance in every word's partners
 LIMIT = 6.0  # log-odds that either kind of evidence can give
 REPAIRED = 5_000  # pairs at random, to know wrong ones by
@@ -27,16 +27,35 @@ def pair_evidence(pairs: TokenizedPairs, seed: int = 0) -> np.ndarray:
 
     Returns:
         Log-odds (pairs,) by the words' and the lengths' evidence together and the share of wrong pairs in the
-        language pair; infinite in one of fewer than 100 pairs, which say nothing about each other.
+        language pair; infinite in one of fewer than 1,000 distinct pairs, which say too little about each other.
     """
     generator, evidence = np.random.default_rng(seed), np.full(len(pairs), np.inf)
     for group in np.unique(pairs.groups):
-        members = generator.permutation(np.flatnonzero(pairs.groups == group))
-        for part in np.array_split(members, -(-len(members) // PART)):
+        members = np.flatnonzero(pairs.groups == group)
+        firsts, places = distinct(pairs, members)
+        for part in np.array_split(generator.permutation(firsts), -(-len(firsts) // PART)):
             if len(part) >= FEWEST:
                 odds = word_evidence(pairs, part, generator) + length_evidence(pairs, part, generator)
                 evidence[part] = odds + prior_odds(odds)
+        evidence[members] = evidence[firsts[places]]
     return evidence
+
+
+def distinct(pairs: TokenizedPairs, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each pair once: its copies would speak for it.
+
+    Args:
+        pairs: Token ids.
+        rows: Numbers of pairs (rows,).
+
+    Returns:
+        Numbers of the pairs of which no row before holds the same texts (distinct,), and the place of each row's pair
+        among them (rows,).
+    """
+    seen: dict[tuple[bytes, bytes], int] = {}
+    texts = ((pairs.text(2 * row).tobytes(), pairs.text(2 * row + 1).tobytes()) for row in rows)
+    places = np.array([seen.setdefault(text, len(seen)) for text in texts])
+    return rows[np.unique(places, return_index=True)[1]], places
 
 
 def length_evidence(pairs: TokenizedPairs, rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -9,6 +9,7 @@ from torch.utils.data import Sampler
 
 from xling_align.modeling_xling import InputError
 
+from .pairs import counted
 from .resources import balanced_order
 
 
@@ -147,6 +148,40 @@ class LengthBucketSampler(Sampler[int]):
                 yield from batch.tolist()
 
 
+def eval_size(pair_ids: np.ndarray, given: int, processes: int) -> int:
+    """Pairs of each process in a batch of evaluation, no more than there are different meanings.
+
+    Args:
+        pair_ids: Meaning of each pair (pairs,).
+        given: Pairs of each process, if there are enough.
+        processes: How many evaluate together.
+
+    Returns:
+        The size.
+
+    Raises:
+        InputError: The batch would have a single pair.
+    """
+    meanings = len(np.unique(pair_ids))
+    size = min(given, meanings // processes)
+    if size * processes < 2:
+        raise InputError(
+            f"an eval set of {counted(meanings, 'meaning')} gives no batch of two with --per_device_eval_batch_size "
+            f"{given}; raise it, or give more pairs"
+        )
+    return size
+
+
+def padded_width(longest: int, multiple_of: int, limit: int | None) -> int:
+    """Length of a batch's rows in tokens: that of the longest, rounded up to a multiple within the limit.
+
+    >>> [padded_width(longest, 8, 20) for longest in (7, 8, 17, 24)]
+    [8, 8, 20, 24]
+    """
+    width = -(-longest // multiple_of) * multiple_of
+    return max(longest, min(width, limit)) if limit else width
+
+
 class PairCollator:
     """Lay N pairs out as 2N padded rows: sources first, then their translations.
 
@@ -166,10 +201,7 @@ class PairCollator:
     def __call__(self, pairs: list[dict]) -> dict[str, torch.Tensor]:
         """A batch: `input_ids`, `attention_mask` (2N, words), `language_ids` (2N,), `pair_ids` and `scores` (N,)."""
         texts = [pair[side] for side in ("source", "target") for pair in pairs]
-        longest = max(map(len, texts))
-        width = -(-longest // self.multiple_of) * self.multiple_of
-        if self.max_length:
-            width = max(longest, min(width, self.max_length))
+        width = padded_width(max(map(len, texts)), self.multiple_of, self.max_length)
         input_ids = np.full((len(texts), width), self.pad_token_id, dtype=np.int64)
         attention_mask = np.zeros_like(input_ids)
         for row, text in enumerate(texts):

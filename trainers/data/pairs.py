@@ -44,6 +44,10 @@ class Pair(TypedDict):
     score: float | None
 
 
+class UnsaidLanguage(InputError):
+    """A file does not say which language its sentences are in."""
+
+
 class LeftOut(str):
     """Why a row is left out, in a few words."""
 
@@ -142,11 +146,11 @@ class Languages:
             The code as it was asked for.
 
         Raises:
-            InputError: None or several were asked for.
+            UnsaidLanguage: None or several were asked for.
         """
         if len(self.asked) != 1:
             several = f"; --{self.flag} names {len(self.asked)}" if self.asked else ""
-            raise InputError(
+            raise UnsaidLanguage(
                 f"{given} does not say which language its sentences are in{several}; add --{self.flag} with one code, "
                 f"or columns source_language and target_language"
             )

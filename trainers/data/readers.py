@@ -8,7 +8,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
@@ -28,7 +28,7 @@ from .formats import (
     tmx_records,
     tsv_records,
 )
-from .pairs import LANGUAGE_CODE, ROLES, Languages, LeftOut, Pair, PairBuilder, counted, pair_id_of
+from .pairs import LANGUAGE_CODE, ROLES, Languages, LeftOut, Pair, PairBuilder, UnsaidLanguage, counted, pair_id_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -254,6 +254,29 @@ def named_language(path: str | Path, codes: Iterable[str]) -> str | None:
     """
     first = re.split(r"[.-]", Path(path).name)[0]
     return first if first in codes else None
+
+
+def by_name(pairs: Iterable[Pair], path: str | Path, codes: Sequence[str]) -> Iterator[Pair]:
+    """Pairs as they come, for programs that take a file's language from its name.
+
+    Args:
+        pairs: Those of the file.
+        path: The file.
+        codes: Languages that it may be in.
+
+    Yields:
+        The pairs.
+
+    Raises:
+        InputError: Neither the name nor the file says which language it is.
+    """
+    try:
+        yield from pairs
+    except UnsaidLanguage as error:
+        raise InputError(
+            f"{path} does not say which language its sentences are in; name it after its language, such as "
+            f"{codes[0]}.tsv, or give it columns source_language and target_language"
+        ) from error
 
 
 def read_data_dir(

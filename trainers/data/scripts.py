@@ -2,8 +2,8 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, combinations, islice
 from pathlib import Path
 
 from xling_align.modeling_xling import InputError
@@ -117,6 +117,18 @@ def check_not_swapped(
         raise InputError(f"{names[0]} looks like {languages[1]!r} and {names[1]} like {languages[0]!r}; {advice}")
 
 
+def check_texts_not_swapped(files: Mapping[str, str], advice: str) -> None:
+    """Refuse text files of which two look like each other's language.
+
+    Args:
+        files: Text files by language.
+        advice: What to do about it.
+    """
+    texts = {code: first_texts(path) for code, path in files.items()}
+    for one, other in combinations(files, 2):
+        check_not_swapped((one, other), (texts[one], texts[other]), (files[one], files[other]), advice)
+
+
 def not_swapped(pairs: Iterable[Pair], file: str | Path) -> Iterator[Pair]:
     """Pairs as they come, unless the first of them say that the sides of two languages are swapped.
 
@@ -129,9 +141,20 @@ def not_swapped(pairs: Iterable[Pair], file: str | Path) -> Iterator[Pair]:
     """
     rows = iter(pairs)
     first = list(islice(rows, TEXTS))
+    check_sides(first, file)
+    return chain(first, rows)
+
+
+def check_sides(pairs: Iterable[Pair], file: str | Path) -> None:
+    """Refuse pairs the first of which say that the sides of two languages are swapped.
+
+    Args:
+        pairs: Of any languages; no more are read than are looked at.
+        file: Where they come from.
+    """
+    first = list(islice(pairs, TEXTS))
     names = f"the source side of {file}", "its target side"
     for languages in dict.fromkeys((row["source_language"], row["target_language"]) for row in first):
         own = [row for row in first if (row["source_language"], row["target_language"]) == languages]
         sides = [row["source"] for row in own], [row["target"] for row in own]
         check_not_swapped(languages, sides, names, "swap the languages or the columns")
-    return chain(first, rows)

@@ -40,6 +40,10 @@ class LanguageLevel:
         model: Holds the discriminator.
         progress: Gives the share of the training that is done.
         schedule: Gives the share of its peak that the learning rate has.
+
+    Attributes:
+        parts: Of the last batch, what the discriminator and what the encoder were asked apart from each other:
+            `discriminator`, its cross-entropy, and `confusion`; nothing where both are one loss.
     """
 
     def __init__(
@@ -55,9 +59,8 @@ class LanguageLevel:
         self.reads_sentences = config.language_token == "none"
         self.source = config.language_id(config.source_language)
         self.columns = 2 if args.language_labels == "source" else len(config.languages) + 1
-        self.own_optimizer = None
+        self.own_optimizer, self.parts = None, dict[str, Tensor]()
         if args.language_loss == "alternating":
-            self.discriminator.requires_grad_(False)  # neither the main optimiser nor its processes' averaging
             self.own_optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=args.discriminator_learning_rate)
 
     def logits(self, head: Head, states: Tensor, reversal: float) -> Tensor:
@@ -77,18 +80,28 @@ class LanguageLevel:
         found = torch.zeros((), device=states.device)
         if self.own_optimizer is None:
             found = language_cross_entropy(self.logits(self.discriminator, states.detach(), 0.0), labels)
+            self.parts["discriminator"] = found.detach()
         elif step.model.training:
-            self.learn(states.detach(), labels)
+            self.parts["discriminator"] = self.learn(states.detach(), labels)
         weights = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
         verdict = self.logits(with_weights(self.discriminator, weights), states, -1.0)  # the gradient as it is
         seen = torch.zeros(self.columns, dtype=torch.bool, device=states.device)
         seen[gather(labels)] = True  # in the batches of all processes
-        return found + language_confusion(verdict, seen)
+        confusion = language_confusion(verdict, seen)
+        self.parts["confusion"] = confusion.detach()
+        return found + confusion
 
-    def learn(self, states: Tensor, labels: Tensor) -> None:
+    def learn(self, states: Tensor, labels: Tensor) -> Tensor:
         """The discriminator's own part (the max of eq. 1), by the mean gradient of all processes.
 
         Over several batches to a step of the encoder, it steps once, in the last of them and by the gradients of all.
+
+        Args:
+            states: Without a gradient (rows, dim).
+            labels: What is to be told (rows,).
+
+        Returns:
+            Its loss in this batch.
         """
         parameters = dict(self.discriminator.named_parameters())
         weights = {name: parameter.detach().requires_grad_() for name, parameter in parameters.items()}
@@ -103,3 +116,4 @@ class LanguageLevel:
                 group["lr"] = self.args.discriminator_learning_rate * self.schedule()
             optimizer.step()
             optimizer.zero_grad()
+        return loss.detach()

@@ -46,7 +46,7 @@ class MomentumContrast:
     def __call__(self, step: Step) -> Tensor:
         """The loss of one batch, a scalar."""
         inputs, pair_ids, weights, vectors = step.inputs, step.pair_ids, step.weights, step.encoded.vectors
-        if self.args.mixup:
+        if self.args.mixup and len(pair_ids) > 1:  # an evaluation may have one pair for each process
             inputs, pair_ids, weights = self.mixed(step)
             vectors = self.vectors(step.model(**inputs, fuse_words=False))
         keys = self.vectors(self.encoder(**inputs, fuse_words=False)).float()

@@ -84,20 +84,27 @@ def test_clean_pairs_are_kept():
     assert (pair_evidence(made_up(3000, 0.0)[0]) >= KEPT_FROM).mean() > 0.98
 
 
+def test_copies_of_a_pair_do_not_speak_for_it():
+    pairs, mask = made_up(1500, 0.3)
+    rows = np.concatenate([np.arange(1500), np.flatnonzero(mask), np.arange(1500)])
+    odds, once = pair_evidence(pairs.take(rows)), pair_evidence(pairs)
+    assert np.array_equal(odds, once[rows]) and (once[mask] < KEPT_FROM).mean() > 0.9
+
+
 def test_texts_without_a_word_are_taken_as_well():
-    pairs, mask = made_up(300, 0.3)
+    pairs, mask = made_up(1300, 0.3)
     empty = [np.array([0, 2], np.int32), np.array([], np.int32)] * 2
     tokens = np.concatenate([pairs.tokens, *empty])
     ends = np.concatenate([pairs.ends, len(pairs.tokens) + np.cumsum([len(text) for text in empty])])
-    longer = TokenizedPairs(tokens, ends, np.tile(np.array([1, 2], np.int16), 302), np.arange(302))
+    longer = TokenizedPairs(tokens, ends, np.tile(np.array([1, 2], np.int16), 1302), np.arange(1302))
     odds = pair_evidence(longer)
-    assert np.isfinite(odds).all() and ((odds[:300] < KEPT_FROM) == mask).mean() > 0.85
+    assert np.isfinite(odds).all() and ((odds[:1300] < KEPT_FROM) == mask).mean() > 0.85
 
 
 def test_few_pairs_say_nothing_and_the_evidence_depends_on_the_seed_alone():
-    pairs, _ = made_up(99, 0.3)
+    pairs, _ = made_up(999, 0.3)
     assert (pair_evidence(pairs) == np.inf).all()
-    pairs, _ = made_up(200, 0.3)
+    pairs, _ = made_up(1200, 0.3)
     assert np.array_equal(pair_evidence(pairs), pair_evidence(pairs))
 
 

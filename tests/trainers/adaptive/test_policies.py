@@ -77,6 +77,18 @@ def test_threshold_histogram_temperature_and_strength_are_logged(tmp_path):
     assert log["tau"] < logs(trainer)[0]["tau"]
 
 
+@pytest.mark.parametrize("pair_weights", ["adaptive", "scores"])
+def test_each_language_pairs_threshold_is_logged(tmp_path, pair_weights):
+    trainer = trained(tmp_path, SCORED, **{**WEIGHTED, "pair_weights": pair_weights})
+    log, config = logs(trainer)[-1], trainer.model.config
+    confidence = trainer.policies.confidence
+    for code in ("de", "fr"):
+        group = torch.tensor([config.language_id("en") * 4 + config.language_id(code)])
+        assert log[f"pair_threshold_en-{code}"] == pytest.approx(confidence.border(group)[0].item(), abs=1e-5)
+    assert log["pair_threshold_en-de"] != log["pair_threshold_en-fr"]
+    assert sum(name.startswith("pair_threshold_") for name in log) == 2  # the model has no pairs of the others
+
+
 def test_nothing_adaptive_runs_unless_it_is_asked_for(tmp_path):
     trainer = trained(tmp_path, max_steps=1)
     assert trainer.policies.with_state() == {}
@@ -127,6 +139,9 @@ def test_scores_that_are_not_there_are_one_line(tmp_path):
         ({"weight_warmup": 2.0}, "--weight_warmup is 2.0"),
         ({"few_pairs": -1}, "--few_pairs is -1; it must be at least 0"),
         ({"temperature": "learnable", "tau": 0.5}, "--tau 0.5 is not between"),
+        ({"hard_negatives": 4}, "--hard_negatives are those of momentum contrast's queue; add momentum to --losses"),
+        ({"temperature": "dynamic", "losses": ["intra"]}, "--temperature dynamic is .* add inter to --losses"),
+        ({"temperature": "learnable", "losses": ["mlm"]}, "--temperature learnable is .* add inter to --losses"),
         ({"temperature": "macl", "inter_loss": "sigmoid"}, "does not go with --inter_loss sigmoid"),
     ],
 )
