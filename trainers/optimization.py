@@ -1,6 +1,7 @@
 """Parameter groups: encoder, word embeddings, heads, discriminator, log-variances, each with its learning rate."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,12 @@ def parameter_groups(
 def _given(rate: float | None, otherwise: float) -> float:
     """A learning rate that may be 0, or another where none was given."""
     return otherwise if rate is None else rate
+
+
+def rate_share(optimizer: Any) -> float:
+    """Share of its peak that an optimiser's learning rate has in this step; 1 without an optimiser or a schedule."""
+    groups = [] if optimizer is None else optimizer.param_groups
+    return next((group["lr"] / group["initial_lr"] for group in groups if group.get("initial_lr")), 1.0)
 
 
 def couple_moments(optimizer: torch.optim.Optimizer, words: Tensor) -> None:

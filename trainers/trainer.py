@@ -44,9 +44,10 @@ from .levels import (
     chosen_losses,
     encode_pairs,
     level_of,
+    reads_texts,
     sentence_losses,
 )
-from .optimization import couple_moments, parameter_groups, train_only
+from .optimization import couple_moments, parameter_groups, rate_share, train_only
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +166,7 @@ class XLingAlignTrainer(Trainer):
         train_only(model, lambda name: all(read.get(part, True) for part in name.split(".")))
         self.language_level = self.word_level = self.momentum_contrast = None
         if "language" in names:
-            self.language_level = LanguageLevel(args, model, self.progress, self.schedule)
+            self.language_level = LanguageLevel(args, model, self.progress, lambda: rate_share(self.optimizer))
         if word:
             self.word_level = WordLevel(self.losses, args, model, tokenizer)
         if self.monolingual is not None and "momentum" not in names:
@@ -190,12 +191,6 @@ class XLingAlignTrainer(Trainer):
     def progress(self) -> float:
         """Share of the training that is done."""
         return self.state.global_step / max(self.state.max_steps, 1)
-
-    def schedule(self) -> float:
-        """Share of its peak that the learning rate has in this step."""
-        optimizer: Any = self.optimizer
-        groups = [] if optimizer is None else optimizer.param_groups
-        return next((group["lr"] / group["initial_lr"] for group in groups if group.get("initial_lr")), 1.0)
 
     def _collator(self, tokenizer: PreTrainedTokenizerBase, config: XLingAlignConfig):
         pad, scored = int(tokenizer.pad_token_id), self.args.pair_weights == "scores"  # pyright: ignore
@@ -244,13 +239,6 @@ class XLingAlignTrainer(Trainer):
             couple_moments(optimizer, self.base.get_input_embeddings().weight)
         return optimizer
 
-    @property
-    def reads_texts(self) -> bool:
-        """Whether anything reads the batch as it is; masked, joined and mixed texts have passes of their own."""
-        apart = {"tlm", *(["momentum"] if self.args.mixup else []), *([] if self.base.word_fusion else ["mlm"])}
-        policies, states = self.policies, self.base.config.language_token != "none"
-        return bool(set(self.losses) - apart or policies.with_state() or policies.regulariser or states)
-
     def encode(self, model: nn.Module, inputs: dict, word_rows: Tensor | None = None) -> EncodedPairs:
         """Representations of a batch's 2N rows, as `encode_pairs`."""
         return encode_pairs(self.base, model, inputs, self.args.row_groups or 1, word_rows)
@@ -268,7 +256,7 @@ class XLingAlignTrainer(Trainer):
         inputs = dict(inputs)
         pair_ids, scores = inputs.pop("pair_ids"), inputs.pop("scores", None)
         rows = pair_ids[:0] if self.word_level is None else self.word_level.draw(len(pair_ids)).to(pair_ids.device)
-        if self.reads_texts:
+        if self.policies.with_state() or reads_texts(self.losses, self.args, self.base):
             encoded = self.encode(model, inputs, rows if "distribution" in self.losses else None)
         else:
             encoded = EncodedPairs.none(inputs["language_ids"], self.base.config.hidden_size)

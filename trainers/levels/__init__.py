@@ -4,7 +4,7 @@ Language and sentence level read one forward pass over both sides of the pairs. 
 pairs: for the word distribution (eq. 13) their words from that same pass, for MLM (eq. 12) a second, masked pass.
 """
 
-from .encoded import EncodedPairs, Step, chosen_losses, encode_pairs, level_of
+from .encoded import EncodedPairs, Step, chosen_losses, encode_pairs, level_of, reads_texts
 from .language import LanguageLevel
 from .momentum import MomentumContrast
 from .sentence import sentence_losses
@@ -19,5 +19,6 @@ __all__ = [
     "chosen_losses",
     "encode_pairs",
     "level_of",
+    "reads_texts",
     "sentence_losses",
 ]

@@ -32,6 +32,12 @@ def level_of(loss: str) -> str:
     return next((level for level, losses in LEVELS.items() if loss in losses), "sentence")
 
 
+def reads_texts(losses: list[str], args: XLingAlignTrainingArguments, base: XLingAlignModel) -> bool:
+    """Whether a loss or the language means read a batch as it is; masked, joined, mixed texts have another."""
+    apart = {"tlm", *(["momentum"] if args.mixup else []), *(["mlm"] if base.word_fusion is None else [])}
+    return bool(set(losses) - apart) or base.config.language_token != "none"
+
+
 @dataclass
 class EncodedPairs:
     """What one forward pass gives for the 2N rows of a batch.
