@@ -275,7 +275,7 @@ def build(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
 
 
 def align(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrainingArguments) -> XLingAlignTrainer:
-    """Train and save; a run that was stopped goes on.
+    """Train and save; a run that was stopped goes on, and one that was begun with other settings is refused.
 
     Args:
         model_arguments: Which encoder and how it is wrapped.
@@ -284,9 +284,6 @@ def align(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
 
     Returns:
         The trainer, after training.
-
-    Raises:
-        InputError: It was begun with other settings.
     """
     checkpoint = begin(args, asdict(model_arguments), asdict(pairs.data), stepping_of(args))
     trainer = build(model_arguments, pairs, args)

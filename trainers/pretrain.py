@@ -120,10 +120,9 @@ class MaskedLMTrainer(XLingAlignTrainer):
         Returns:
             The optimiser.
         """
-        if self.optimizer is not None:
-            return self.optimizer
-        optimizer = super().create_optimizer(model)
-        couple_moments(optimizer, self.base.get_input_embeddings().weight)
+        given, optimizer = self.optimizer, super().create_optimizer(model)
+        if given is None:
+            couple_moments(optimizer, self.base.get_input_embeddings().weight)
         return optimizer
 
     def compute_loss(

@@ -125,7 +125,7 @@ class XLingAlignTrainer(Trainer):
         if pairs is not None:
             self.train_sampler = self._sampler(pairs, args.train_batch_size, args.seed, args.sampling_temperature)
             self.add_callback(BetweenSteps(self))
-        for one in evaluated.values() if isinstance(evaluated, dict) else [evaluated] if evaluated else []:
+        for one in filter(None, evaluated.values() if isinstance(evaluated, dict) else [evaluated]):
             self._eval_size(one)  # a set too small shows before the training
         if isinstance(pairs, TokenizedPairs):
             self._tell_plan(pairs)
@@ -227,9 +227,9 @@ class XLingAlignTrainer(Trainer):
         Returns:
             The optimiser.
         """
-        if self.optimizer is not None:
-            return self.optimizer
-        optimizer = super().create_optimizer(model)
+        given, optimizer = self.optimizer, super().create_optimizer(model)
+        if given is not None:
+            return optimizer
         model = self.model if model is None else model
         words = [words for tower in self.base.towers for words in tower.get_input_embeddings().parameters()]
         optimizer.param_groups.clear()
