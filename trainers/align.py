@@ -7,7 +7,7 @@ on from its last checkpoint when it is started again.
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
 
@@ -31,7 +31,7 @@ from .data.monolingual import language_of, read_monolingual, text_files
 from .data.readers import ReadReport, read_data_dir, read_pairs
 from .data.scripts import check_sides
 from .data.tokenized import TokenizedPairs, tokenize_pairs
-from .facts import corpora_of, recipe_of, stepping_of, write_facts
+from .facts import corpora_of, recipe_of, write_facts
 from .levels import chosen_losses
 from .lexicon import start_words
 from .lm_head import load_lm_head
@@ -285,7 +285,7 @@ def align(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
     Returns:
         The trainer, after training.
     """
-    checkpoint = begin(args, asdict(model_arguments), asdict(pairs.data), stepping_of(args))
+    checkpoint = begin(args, model_arguments, pairs.data)
     trainer = build(model_arguments, pairs, args)
     if checkpoint:
         logger.info("going on from %s", checkpoint)

@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from xling_align.modeling_xling import InputError, XLingAlignConfig
 
-from .arguments import CommonTrainingArguments
+from .arguments import CommonTrainingArguments, DataArguments
+from .facts import stepping_of
 from .programs import write_json
 
 logger = logging.getLogger(__name__)
@@ -132,31 +134,42 @@ def check_same_settings(path: Path, text: str) -> None:
         )
 
 
-def begin(args: CommonTrainingArguments, *settings: dict[str, Any]) -> str | None:
-    """Find what a run goes on from, and keep its settings in the output folder.
+def check_not_past(checkpoint: Path, args: CommonTrainingArguments) -> None:
+    """Refuse a checkpoint that is further than a run is to go.
 
     Args:
-        args: Its training arguments.
-        *settings: What it depends on besides how long it is; as long as before, or longer, is accepted.
+        checkpoint: Its folder.
+        args: How far the run goes.
+
+    Raises:
+        InputError: It is further.
+    """
+    done = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    flag = "max_steps" if args.max_steps > 0 else "num_train_epochs"
+    reached, asked = done["global_step"] if args.max_steps > 0 else done["epoch"] - 1e-3, getattr(args, flag)
+    if reached > asked:
+        raise InputError(f"{checkpoint} is further than --{flag} {asked}; raise it, or give another --output_dir")
+
+
+def begin(args: CommonTrainingArguments, model: Any, data: DataArguments) -> str | None:
+    """Find what a run goes on from, and keep its settings in the output folder.
+
+    A run that is as long as before, or longer, goes on; one of other settings or other contents of its files does not.
+
+    Args:
+        args: Training arguments.
+        model: The dataclass that says what is trained.
+        data: What it is trained on.
 
     Returns:
         The checkpoint, None to start from the beginning.
-
-    Raises:
-        InputError: The checkpoint is of other settings, or further than the run is to go.
     """
-    text, checkpoint = (
-        settings_text(*settings),
-        args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir),
-    )
-    if checkpoint and (state := Path(checkpoint, "trainer_state.json")).is_file():
+    contents = digests([*data.paths, *(data.text_file or []), *(data.monolingual_files or [])])
+    parts = asdict(model), asdict(data), stepping_of(args), {"contents of the files": contents}
+    text, checkpoint = settings_text(*parts), args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir)
+    if checkpoint and Path(checkpoint, "trainer_state.json").is_file():
         check_same_settings(Path(checkpoint).with_name(RUN_SETTINGS), text)
-        done = json.loads(state.read_text(encoding="utf-8"))
-        flag, asked = (
-            ("max_steps", args.max_steps) if args.max_steps > 0 else ("num_train_epochs", args.num_train_epochs)
-        )
-        if (done["global_step"] if args.max_steps > 0 else done["epoch"] - 1e-3) > asked:
-            raise InputError(f"{checkpoint} is further than --{flag} {asked}; raise it, or give another --output_dir")
+        check_not_past(Path(checkpoint), args)
     if args.should_save:
         folder = Path(str(args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)

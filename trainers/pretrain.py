@@ -7,7 +7,7 @@ last checkpoint when it is started again.
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -44,7 +44,6 @@ from .data.pairs import LeftOut
 from .data.readers import ReadReport
 from .data.tokenized import TokenizedTexts, join_texts, tokenize_texts
 from .distributed import count_by_process
-from .facts import stepping_of
 from .lm_head import load_lm_head, masked_lm_model
 from .objectives import masked_lm
 from .optimization import couple_moments, train_only
@@ -267,7 +266,7 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError("give either --encoder FOLDER to go on from, or --encoder_config for a fresh one")
     if not (model.tokenizer or model.encoder):
         raise InputError("a fresh encoder needs --tokenizer FOLDER; xling tokenizer trains one")
-    begin(args, asdict(model), asdict(data), stepping_of(args))
+    begin(args, model, data)
     tell_processes()
     tokenizer = load_tokenizer(model.tokenizer or model.encoder)
     encoder = model.encoder or fresh_config(model.encoder_config, tokenizer)

@@ -96,8 +96,7 @@ class XLingAlignTrainer(Trainer):
         if processing_class is None:
             raise InputError("the trainer needs the tokenizer; give processing_class=tokenizer")
         self.args, self.monolingual = args, monolingual
-        self.language_means = LanguageMeans()
-        self.means = LogMeans()
+        self.language_means, self.means = LanguageMeans(), LogMeans()
         limit_tokenizer(processing_class, model.config)
 
         def tokenized(pairs):
@@ -291,8 +290,7 @@ class XLingAlignTrainer(Trainer):
         check_finite(losses, self.state.global_step)
         if model.training:
             self.balance.start({name: mean_over_processes(value.detach()) for name, value in losses.items()})
-            rows = len(self.model.config.languages) + 1
-            self.language_means.add(encoded.language_ids, encoded.language_state, rows)
+            self.language_means.add(encoded.language_ids, encoded.language_state, len(self.model.config.languages) + 1)
             self._note(losses)
         loss = self.balance(losses)
         return (loss, encoded) if return_outputs else loss

@@ -85,6 +85,16 @@ def test_a_rerun_with_other_settings_is_refused_and_leaves_all_as_it_was(flags, 
     assert before == {path: path.read_bytes() for path in (tmp_path / "out").glob("*.*")}
 
 
+def test_a_rerun_with_other_pairs_in_the_same_file_is_refused(flags, tmp_path, capsys):
+    own = [flags[2], "--max_steps", "1", "--save_steps", "1", "--output_dir", str(tmp_path / "out")]
+    align.main(own)
+    with (tmp_path / "pairs.tsv").open("a", encoding="utf-8") as stream:
+        stream.write("good sun\tguten sonne\n")
+    with pytest.raises(SystemExit):
+        align.main(own)
+    assert "other settings (contents of the files);" in capsys.readouterr().err
+
+
 def test_a_run_goes_on_for_longer_and_may_log_and_save_otherwise(flags, tmp_path):
     own = [flags[2], "--save_steps", "2", "--output_dir", str(tmp_path / "out"), "--max_steps"]
     align.main([*own, "2"])
