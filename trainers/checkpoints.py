@@ -151,30 +151,36 @@ def check_not_past(checkpoint: Path, args: CommonTrainingArguments) -> None:
         raise InputError(f"{checkpoint} is further than --{flag} {asked}; raise it, or give another --output_dir")
 
 
-def begin(args: CommonTrainingArguments, model: Any, data: DataArguments) -> str | None:
-    """Find what a run goes on from, and keep its settings in the output folder.
-
-    A run that is as long as before, or longer, goes on; one of other settings or other contents of its files does not.
+def run_settings(args: CommonTrainingArguments, model: Any, data: DataArguments) -> str:
+    """All that a run depends on, as text, but for how long it is.
 
     Args:
         args: Training arguments.
         model: The dataclass that says what is trained.
-        data: What it is trained on.
+        data: What it is trained on; the contents of its files count.
 
     Returns:
-        The checkpoint, None to start from the beginning.
+        As `settings_text`.
     """
     contents = digests([*data.paths, *(data.text_file or []), *(data.monolingual_files or [])])
-    parts = asdict(model), asdict(data), stepping_of(args), {"contents of the files": contents}
-    text, checkpoint = settings_text(*parts), args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir)
+    return settings_text(asdict(model), asdict(data), stepping_of(args), {"contents of the files": contents})
+
+
+def checkpoint_of(args: CommonTrainingArguments, settings: str) -> str | None:
+    """What a run goes on from, None to start from the beginning; refused if it is of other settings, or too far."""
+    checkpoint = args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir)
     if checkpoint and Path(checkpoint, "trainer_state.json").is_file():
-        check_same_settings(Path(checkpoint).with_name(RUN_SETTINGS), text)
+        check_same_settings(Path(checkpoint).with_name(RUN_SETTINGS), settings)
         check_not_past(Path(checkpoint), args)
+    return checkpoint
+
+
+def keep_settings(args: CommonTrainingArguments, settings: str) -> None:
+    """Keep a run's settings in its output folder, before there are checkpoints."""
     if args.should_save:
         folder = Path(str(args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / RUN_SETTINGS, json.loads(text))
-    return checkpoint
+        write_json(folder / RUN_SETTINGS, json.loads(settings))
 
 
 @contextmanager

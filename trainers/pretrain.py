@@ -36,7 +36,7 @@ from .adaptive.balance import LossBalance
 from .adaptive.policies import Policies
 from .align import pair_stream
 from .arguments import CommonTrainingArguments, DataArguments, XLingAlignTrainingArguments, one_line_errors, parse
-from .checkpoints import begin, last_complete_checkpoint
+from .checkpoints import checkpoint_of, keep_settings, last_complete_checkpoint, run_settings
 from .checks import check_finite
 from .data.batches import padded_width
 from .data.formats import text_lines
@@ -266,7 +266,8 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError("give either --encoder FOLDER to go on from, or --encoder_config for a fresh one")
     if not (model.tokenizer or model.encoder):
         raise InputError("a fresh encoder needs --tokenizer FOLDER; xling tokenizer trains one")
-    begin(args, model, data)
+    settings = run_settings(args, model, data)
+    checkpoint_of(args, settings)  # `pretrain` goes on from it
     tell_processes()
     tokenizer = load_tokenizer(model.tokenizer or model.encoder)
     encoder = model.encoder or fresh_config(model.encoder_config, tokenizer)
@@ -275,6 +276,7 @@ def main(argv: list[str] | None = None) -> None:
         pairs = ((row["source"], row["target"]) for row in pair_stream(data, ReadReport()))
         tokenized = join_texts(tokenized, tokenize_texts(pairs, tokenizer, args.max_length))
     logger.info("%d texts, %d tokens", len(tokenized), len(tokenized.tokens))
+    keep_settings(args, settings)
     pretrain(encoder, tokenized, tokenizer, args, args.output_dir)
     logger.info("saved to %s", args.output_dir)
 
