@@ -26,7 +26,7 @@ from xling_align.modeling_xling import (
 
 from .adapters import add_adapters
 from .arguments import LEVELS, DataArguments, ModelArguments, XLingAlignTrainingArguments, one_line_errors, parse
-from .checkpoints import checkpoint_of, keep_settings, run_settings
+from .checkpoints import KeepSettings, checkpoint_of, run_settings
 from .data.monolingual import language_of, read_monolingual, text_files
 from .data.readers import ReadReport, read_data_dir, read_pairs
 from .data.scripts import check_sides
@@ -288,7 +288,7 @@ def align(model_arguments: ModelArguments, pairs: PairData, args: XLingAlignTrai
     settings = run_settings(args, model_arguments, pairs.data)
     checkpoint = checkpoint_of(args, settings)
     trainer = build(model_arguments, pairs, args)
-    keep_settings(args, settings)
+    trainer.add_callback(KeepSettings(settings))
     if checkpoint:
         logger.info("going on from %s", checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from transformers import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from xling_align.modeling_xling import InputError, XLingAlignConfig
@@ -146,7 +147,10 @@ def check_not_past(checkpoint: Path, args: CommonTrainingArguments) -> None:
     """
     done = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     flag = "max_steps" if args.max_steps > 0 else "num_train_epochs"
-    reached, asked = done["global_step"] if args.max_steps > 0 else done["epoch"] - 1e-3, getattr(args, flag)
+    reached, asked = (
+        done.get("global_step", 0) if args.max_steps > 0 else done.get("epoch", 0) - 1e-3,
+        getattr(args, flag),
+    )
     if reached > asked:
         raise InputError(f"{checkpoint} is further than --{flag} {asked}; raise it, or give another --output_dir")
 
@@ -175,12 +179,20 @@ def checkpoint_of(args: CommonTrainingArguments, settings: str) -> str | None:
     return checkpoint
 
 
-def keep_settings(args: CommonTrainingArguments, settings: str) -> None:
-    """Keep a run's settings in its output folder, before there are checkpoints."""
-    if args.should_save:
-        folder = Path(str(args.output_dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / RUN_SETTINGS, json.loads(settings))
+class KeepSettings(TrainerCallback):
+    """Keeps a run's settings beside its checkpoints.
+
+    Args:
+        settings: As `run_settings` gives them.
+    """
+
+    def __init__(self, settings: str):
+        self.settings = settings
+
+    def on_save(self, args, state, control, **kwargs):
+        """Write them."""
+        if args.should_save:
+            write_json(Path(args.output_dir) / RUN_SETTINGS, json.loads(self.settings))
 
 
 @contextmanager

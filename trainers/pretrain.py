@@ -36,7 +36,7 @@ from .adaptive.balance import LossBalance
 from .adaptive.policies import Policies
 from .align import pair_stream
 from .arguments import CommonTrainingArguments, DataArguments, XLingAlignTrainingArguments, one_line_errors, parse
-from .checkpoints import checkpoint_of, keep_settings, last_complete_checkpoint, run_settings
+from .checkpoints import KeepSettings, checkpoint_of, last_complete_checkpoint, run_settings
 from .checks import check_finite
 from .data.batches import padded_width
 from .data.formats import text_lines
@@ -276,8 +276,7 @@ def main(argv: list[str] | None = None) -> None:
         pairs = ((row["source"], row["target"]) for row in pair_stream(data, ReadReport()))
         tokenized = join_texts(tokenized, tokenize_texts(pairs, tokenizer, args.max_length))
     logger.info("%d texts, %d tokens", len(tokenized), len(tokenized.tokens))
-    keep_settings(args, settings)
-    pretrain(encoder, tokenized, tokenizer, args, args.output_dir)
+    pretrain(encoder, tokenized, tokenizer, args, args.output_dir, [KeepSettings(settings)])
     logger.info("saved to %s", args.output_dir)
 
 
