@@ -192,7 +192,7 @@ class KeepSettings(TrainerCallback):
     def on_save(self, args, state, control, **kwargs):
         """Write them."""
         if args.should_save:
-            write_json(Path(args.output_dir) / RUN_SETTINGS, json.loads(self.settings))
+            write_json(Path(str(args.output_dir)) / RUN_SETTINGS, json.loads(self.settings))
 
 
 @contextmanager
