@@ -1,5 +1,6 @@
 """The adaptive parts inside the trainer: off by default, exact over processes, exact after a stop."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,19 +8,35 @@ from tests.conftest import make_tokenizer
 from tests.trainers.test_trainer import PAIRS, StopAt, arguments, fresh_model, one_step
 from xling_align.modeling_xling import InputError
 from xling_align.trainers import XLingAlignTrainer
+from xling_align.trainers.data.monolingual import MonolingualTexts
+from xling_align.trainers.data.tokenized import tokenize_texts
 
 # Eight pairs are too few for a default: all of them are filtered, from the first step on.
 WEIGHTED = {"pair_weights": "adaptive", "weight_warmup": 0.0, "few_pairs": 0, "weight_z": -0.2}
 SCORED = [{**row, "score": 1 + 0.1 * number} for number, row in enumerate(PAIRS)]
 
 
-def trained(folder, pairs=PAIRS, callbacks=(), resume=None, **settings) -> XLingAlignTrainer:
+def trained(folder, pairs=PAIRS, callbacks=(), resume=None, texts=None, **settings) -> XLingAlignTrainer:
     args = arguments(folder, **{"max_steps": 8, "save_steps": 4, "seed": 3, "queue_size": 16, **settings})
     trainer = XLingAlignTrainer(
-        fresh_model(), args, pairs, processing_class=make_tokenizer(), callbacks=list(callbacks)
+        fresh_model(), args, pairs, processing_class=make_tokenizer(), callbacks=list(callbacks), monolingual=texts
     )
     trainer.train(resume_from_checkpoint=resume)
     return trainer
+
+
+def test_a_resumed_run_goes_on_with_the_next_single_sentences(tmp_path):
+    sentences = tokenize_texts([row["target"] for row in PAIRS], make_tokenizer())
+    texts = MonolingualTexts(sentences, np.full(len(PAIRS), 2, np.int16), np.arange(100, 100 + len(PAIRS)))
+    settings = {"losses": ["inter", "momentum"], "monolingual_share": 0.75, "texts": texts}  # 3 at each step
+    whole = trained(tmp_path / "whole", **settings)
+    trained(tmp_path / "halves", callbacks=[StopAt(4)], **settings)
+    resumed = trained(tmp_path / "halves", resume=True, **settings)
+    assert whole.momentum_contrast.texts_seen == resumed.momentum_contrast.texts_seen == 8 * 3
+    for name, value in whole.momentum_contrast.queue.state_dict().items():
+        assert torch.equal(resumed.momentum_contrast.queue.state_dict()[name], value), name
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
 
 
 def logs(trainer: XLingAlignTrainer) -> list[dict]:
