@@ -3,7 +3,7 @@
 import logging
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
@@ -195,7 +195,7 @@ def batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
         yield chunk
 
 
-def complete_row(row: dict, source_language: str | None, target_language: str | None) -> dict:
+def complete_row(row: Mapping[str, Any], source_language: str | None, target_language: str | None) -> dict:
     """A row with all columns, from a dataset that may leave out the languages.
 
     Args:
@@ -247,7 +247,7 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list, limit: int) -> li
 
 
 def tokenize_pairs(
-    rows: Iterable[dict],
+    rows: Iterable[Mapping[str, Any]],
     tokenizer: PreTrainedTokenizerBase,
     config: XLingAlignConfig,
     max_length: int = 128,
