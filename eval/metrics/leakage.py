@@ -55,6 +55,8 @@ def _cross_validated(inputs: np.ndarray, targets: np.ndarray, groups: np.ndarray
         from sklearn.model_selection import GroupKFold, cross_val_predict
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
+        from threadpoolctl import threadpool_limits
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     parts = GroupKFold(folds, shuffle=True, random_state=0)
-    return np.asarray(cross_val_predict(probe, inputs, targets, groups=groups, cv=parts))
+    with threadpool_limits(1):  # several threads wait for each other at every small step
+        return np.asarray(cross_val_predict(probe, inputs, targets, groups=groups, cv=parts))
