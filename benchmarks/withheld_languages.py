@@ -34,14 +34,12 @@ from xling_align.cli.tasks import Setting, measure
 from xling_align.eval.metrics.retrieval import retrieval_scores
 from xling_align.modeling_xling import InputError, XLingAlignModel, load_tokenizer
 from xling_align.trainers import align, self_train
+from xling_align.trainers.adapt import mixed_files
 from xling_align.trainers.arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, parse
 from xling_align.trainers.averaging import train_average
-from xling_align.trainers.data.mixture import mixture
 from xling_align.trainers.data.pairs import Pair, pair_id_of
-from xling_align.trainers.data.readers import read_data_dir, read_pairs
-from xling_align.trainers.data.tokenized import join_pairs, tokenize_pairs
+from xling_align.trainers.data.readers import read_data_dir
 from xling_align.trainers.languages import add_languages, start_languages
-from xling_align.trainers.lexicon import start_from_translations
 from xling_align.trainers.programs import log_to_screen
 from xling_align.trainers.self_train import SelfTrainArguments
 
@@ -190,11 +188,9 @@ class Study:
         before = str(self.model("before"))
         model, tokenizer = XLingAlignModel.from_pretrained(before), load_tokenizer(before)
         share = self.given.mined_share
-        files = (self.texts.path("true.jsonl"), self.texts.path("others.jsonl"))
-        parts = [tokenize_pairs(read_pairs(path), tokenizer, model.config, args.max_length) for path in files]
-        if not self.given.without_lexicon:
-            start_from_translations(model, join_pairs(parts), tokenizer.all_special_ids, [self.texts.language])
-        pairs = mixture(parts, [share, 1 - share], args.max_steps * args.train_batch_size, args.seed)
+        shares = {self.texts.path("true.jsonl"): share, self.texts.path("others.jsonl"): 1 - share}
+        moving = [] if self.given.without_lexicon else [self.texts.language]
+        pairs = mixed_files(shares, model, tokenizer, args, moving)
         args.output_dir = f"{args.output_dir}.training"
         train_average(model, args, pairs, tokenizer, SelfTrainArguments.average_decay, self.folder / name)
 

@@ -194,16 +194,16 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def settings(self, variant: str, seed: int) -> str:
-        """All that a run's files depend on, as text."""
-        from xling_align.trainers.checkpoints import settings_text
+    def settings(self, variant: str, seed: int) -> dict[str, Any]:
+        """All that a run's files depend on."""
+        from xling_align.trainers.checkpoints import settings_of
         from xling_align.trainers.facts import schedule_of, stepping_of
 
         model, data, args = self.parsed(self.variants[variant] or [self.args.recipe], seed, self.root)
         tasks = {name: getattr(self.args, name) for name in ("dev", "limit", "train_limit")}
         if variant == UNALIGNED:
-            return settings_text(tasks, asdict(data), {"encoder": model.encoder})
-        return settings_text(tasks, asdict(data), asdict(model), stepping_of(args) | schedule_of(args))
+            return settings_of(tasks, asdict(data), {"encoder": model.encoder})
+        return settings_of(tasks, asdict(data), asdict(model), stepping_of(args) | schedule_of(args))
 
     def check_settings(self, variant: str, seed: int) -> None:
         """Refuse what other settings left of a run; files without settings are taken as given."""
@@ -218,7 +218,7 @@ class Study:
         try:
             with FileLock(self.folder(variant, seed) / "lock", timeout=-1 if wait else 0):
                 self.check_settings(variant, seed)  # another command may have been here since
-                kept(self.folder(variant, seed) / "settings.json", lambda: json.loads(self.settings(variant, seed)))
+                kept(self.folder(variant, seed) / "settings.json", lambda: self.settings(variant, seed))
                 self.result(variant, seed)
         except Timeout:
             return

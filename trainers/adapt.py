@@ -11,14 +11,14 @@ import logging
 import random
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from xling_align.eval.encoding import TextEncoder, has_fast_bf16, model_digest
 from xling_align.eval.metrics.retrieval import retrieval_scores
@@ -28,13 +28,13 @@ from .adaptive.neighbours import load_faiss
 from .align import load_model, with_lm_head
 from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, check_at_least
 from .averaging import train_average
-from .checkpoints import CHANGED, alone, check_settings, digests, settings_text
+from .checkpoints import alone, check_same_settings, claim, digests, settings_of
 from .data.mixture import mixture
 from .data.pairs import Languages, Pair, pair_id_of
 from .data.readers import ReadReport, by_name, named_language, read_data_dir, read_pairs
 from .data.scripts import check_texts_not_swapped, not_swapped
 from .data.sentences import NO_LANGUAGE, Sentences, copy_without
-from .data.tokenized import join_pairs, tokenize_pairs
+from .data.tokenized import TokenizedPairs, join_pairs, tokenize_pairs
 from .facts import corpora_of, recipe_of, write_facts
 from .languages import add_languages, start_languages
 from .lexicon import start_from_translations
@@ -166,14 +166,12 @@ class Adaptation:
 
     def adapted(self) -> dict[str, Any]:
         """As `run`, with the output folder to itself."""
-        report = self.output / "adapt.json"
-        settings = settings_text(asdict(self.arguments), self.rounds, self.args.to_dict(), self.inputs())
+        report, done = self.output / "adapt.json", self.output / "adapt_settings.json"
+        settings = settings_of(asdict(self.arguments), self.rounds, self.args.to_dict(), self.inputs())
         if report.exists():
-            result = json.loads(report.read_text(encoding="utf-8"))
-            if result["settings"] != settings:
-                raise InputError(CHANGED.format(self.output))
-            return result
-        check_settings(self.work, settings)
+            check_same_settings(done, settings)
+            return json.loads(report.read_text(encoding="utf-8"))
+        claim(self.work, settings)
         if not (self.work / "held.json").exists():
             self.hold_out()
         if not (self.work / "start").exists():
@@ -192,7 +190,7 @@ class Adaptation:
         unmeasured = [code for code in self.languages if code not in before]
         result = {"before": before, "after": after, "lost": lost, "tolerance": self.arguments.tolerance}
         result["unmeasured"] = unmeasured
-        result["settings"] = settings
+        write_json(done, settings)
         write_json(report, result)
         shutil.rmtree(self.work)
         return result
@@ -203,7 +201,7 @@ class Adaptation:
         files = [*given.mono, *filter(None, [given.source_mono]), *(given.parallel or []), *(given.replay or [])]
         pairs = DataArguments(data_dir=given.data_dir, corpora=given.corpora)
         return digests([*files, *pairs.paths]) | {
-            "model": model_digest(self.given_model(), load_tokenizer(given.model))
+            "contents of the model": model_digest(self.given_model(), load_tokenizer(given.model))
         }
 
     def given_model(self) -> XLingAlignModel:
@@ -322,11 +320,8 @@ class Adaptation:
             tokenizer, args = load_tokenizer(start), copy.copy(self.args)
             args.output_dir = str(self.work / "paired.training")
             share = self.arguments.replay_share
-            files = (self.work / "replay.jsonl", self.work / "parallel.jsonl")
-            parts = [tokenize_pairs(read_pairs(path), tokenizer, model.config, args.max_length) for path in files]
-            start_from_translations(model, join_pairs(parts), tokenizer.all_special_ids, self.arguments.add_languages)
-            number = args.max_steps * args.train_batch_size * args.gradient_accumulation_steps
-            pairs = mixture(parts, [share, 1 - share], number, args.seed)
+            shares = {self.work / "replay.jsonl": share, self.work / "parallel.jsonl": 1 - share}
+            pairs = mixed_files(shares, model, tokenizer, args, self.arguments.add_languages)
             whole = with_lm_head(model, ModelArguments(encoder=str(start)), args)
             train_average(whole, args, pairs, tokenizer, self.rounds["average_decay"], folder)
         return folder
@@ -358,6 +353,31 @@ class Adaptation:
             emptied = copy_without(path, copies[-1], ids)
             logger.info("%s: %d lines with sentences of held-out pairs are not mined", path, emptied)
         return list(map(str, copies))
+
+
+def mixed_files(
+    shares: Mapping[Path, float],
+    model: XLingAlignModel,
+    tokenizer: PreTrainedTokenizerBase,
+    args: XLingAlignTrainingArguments,
+    moving: Sequence[str],
+) -> TokenizedPairs:
+    """What a model is trained on from files of pairs; the words of some languages start at what these show.
+
+    Args:
+        shares: Of the training pairs, by file.
+        model: Whose words start there, in place.
+        tokenizer: Its tokenizer.
+        args: How long is trained.
+        moving: Codes of the languages whose words move.
+
+    Returns:
+        As many pairs as the steps take.
+    """
+    parts = [tokenize_pairs(read_pairs(path), tokenizer, model.config, args.max_length) for path in shares]
+    start_from_translations(model, join_pairs(parts), tokenizer.all_special_ids, moving)
+    number = args.max_steps * args.train_batch_size * args.gradient_accumulation_steps
+    return mixture(parts, list(shares.values()), number, args.seed)
 
 
 def sampled(rows: Iterable[Pair], limit: int | None) -> dict[str, list[Pair]]:

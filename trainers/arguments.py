@@ -133,10 +133,8 @@ class DataArguments:
     @property
     def paths(self) -> list[str]:
         """Files and folders that pairs are read from."""
-        folders = (
-            [str(Path(self.data_dir) / "parallel" / name) for name in self.corpora or [""]] if self.data_dir else []
-        )
-        return [*(self.train_file or []), *folders]
+        corpora = (self.corpora or [""]) if self.data_dir else []
+        return [*(self.train_file or []), *(str(Path(self.data_dir or "", "parallel", name)) for name in corpora)]
 
 
 @dataclass

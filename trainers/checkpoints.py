@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,10 +22,7 @@ from .programs import write_json
 
 logger = logging.getLogger(__name__)
 
-CHANGED = (
-    "{} was made with other settings, or the model or a file of text or pairs has changed since; "
-    "give the same ones, or another --output_dir"
-)
+FREE = ("output_dir", "logging_dir", "run_name")  # may differ from run to run
 RUN_SETTINGS = "training_settings.json"
 
 
@@ -70,11 +67,10 @@ def check_same_model(checkpoint: Path, config: XLingAlignConfig) -> None:
         )
 
 
-def settings_text(*settings: dict[str, Any]) -> str:
-    """All that kept work depends on as text; names of folders and runs don't count."""
-    names = ("output_dir", "logging_dir", "run_name")
-    given = [{key: value for key, value in part.items() if key not in names} for part in settings]
-    return json.dumps(given, indent=1, sort_keys=True, default=str)
+def settings_of(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """All that kept work depends on, as JSON holds it; names of folders and runs don't count."""
+    given = {name: value for part in parts for name, value in part.items() if name not in FREE}
+    return json.loads(json.dumps(given, default=str))
 
 
 def digests(paths: Iterable[str | Path]) -> dict[str, str]:
@@ -85,52 +81,59 @@ def digests(paths: Iterable[str | Path]) -> dict[str, str]:
             dataset on the Hub, is left out.
 
     Returns:
-        SHA-256 by path, for folders of every file in them.
+        Half of their SHA-256, by "contents of " and the path; for folders of every file in them.
     """
     found = {}
     for path in (Path(path).expanduser() for path in paths):
         whole = path if path.exists() else path.with_name(f"{path.name}.gz")
         for file in filter(Path.is_file, [whole, *sorted(whole.rglob("*"))]):
             with file.open("rb") as stream:
-                found[str(file)] = hashlib.file_digest(stream, "sha256").hexdigest()
+                found[f"contents of {file}"] = hashlib.file_digest(stream, "sha256").hexdigest()[:32]
     return found
 
 
-def check_settings(folder: Path, text: str) -> None:
-    """Refuse to go on with mined pairs or checkpoints that other settings left; whatever else they left is dropped.
+def claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Take a folder for work of some settings.
+
+    Mined pairs and checkpoints that others left are kept and refused; whatever else they left is dropped.
 
     Args:
         folder: Where work is kept; it is made if need be.
-        text: As `settings_text` gives it.
+        settings: As `settings_of` gives them.
 
     Raises:
         InputError: There are such pairs or checkpoints.
     """
     path = folder / "settings.json"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    try:
+        check_same_settings(path, settings)
+    except InputError:
         if any(found for name in ("*.parquet", "checkpoint-*") for found in folder.rglob(name)):
-            raise InputError(CHANGED.format(folder))
+            raise
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_json(path, settings)
 
 
-def check_same_settings(path: Path, text: str) -> None:
+def check_same_settings(path: Path, settings: dict[str, Any]) -> None:
     """Refuse settings other than those that a folder's work was done with.
 
     Args:
-        path: A file with these in the folder, or none of older work; settings that one side does not know don't count.
-        text: As `settings_text` gives it.
+        path: A file with these in the folder; where there is none, work of any settings goes on.
+        settings: As `settings_of` gives them.
 
     Raises:
         InputError: Some differ.
     """
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    pairs = zip(known, json.loads(text), strict=False)
-    differing = {name for old, new in pairs for name in old.keys() & new.keys() if old[name] != new[name]}
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else settings
+    differing = [
+        f"{name} {known.get(name)}, now {settings.get(name)}"
+        for name in sorted(known.keys() | settings.keys())
+        if known.get(name) != settings.get(name)
+    ]
     if differing:
         raise InputError(
-            f"{path.parent} was made with other settings ({', '.join(sorted(differing))}); "
+            f"{path.parent} was made with other settings ({'; '.join(differing)}); "
             "give the same ones, or another --output_dir"
         )
 
@@ -146,17 +149,14 @@ def check_not_past(checkpoint: Path, args: CommonTrainingArguments) -> None:
         InputError: It is further.
     """
     done = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    flag = "max_steps" if args.max_steps > 0 else "num_train_epochs"
-    reached, asked = (
-        done.get("global_step", 0) if args.max_steps > 0 else done.get("epoch", 0) - 1e-3,
-        getattr(args, flag),
-    )
-    if reached > asked:
+    flag, reached = ("max_steps", "global_step") if args.max_steps > 0 else ("num_train_epochs", "epoch")
+    asked = getattr(args, flag)
+    if done.get(reached, 0) > asked + 1e-3:  # epochs are kept as rounded figures
         raise InputError(f"{checkpoint} is further than --{flag} {asked}; raise it, or give another --output_dir")
 
 
-def run_settings(args: CommonTrainingArguments, model: Any, data: DataArguments) -> str:
-    """All that a run depends on, as text, but for how long it is.
+def run_settings(args: CommonTrainingArguments, model: Any, data: DataArguments) -> dict[str, Any]:
+    """All that a run depends on but for how long it is.
 
     Args:
         args: Training arguments.
@@ -164,13 +164,13 @@ def run_settings(args: CommonTrainingArguments, model: Any, data: DataArguments)
         data: What it is trained on; the contents of its files count.
 
     Returns:
-        As `settings_text`.
+        As `settings_of`.
     """
-    contents = digests([*data.paths, *(data.text_file or []), *(data.monolingual_files or [])])
-    return settings_text(asdict(model), asdict(data), stepping_of(args), {"contents of the files": contents})
+    files = [*data.paths, *(data.text_file or []), *(data.monolingual_files or [])]
+    return settings_of(asdict(model), asdict(data), stepping_of(args), digests(files))
 
 
-def checkpoint_of(args: CommonTrainingArguments, settings: str) -> str | None:
+def checkpoint_of(args: CommonTrainingArguments, settings: dict[str, Any]) -> str | None:
     """What a run goes on from, None to start from the beginning; refused if it is of other settings, or too far."""
     checkpoint = args.resume_from_checkpoint or last_complete_checkpoint(args.output_dir)
     if checkpoint and Path(checkpoint, "trainer_state.json").is_file():
@@ -186,13 +186,13 @@ class KeepSettings(TrainerCallback):
         settings: As `run_settings` gives them.
     """
 
-    def __init__(self, settings: str):
+    def __init__(self, settings: dict[str, Any]):
         self.settings = settings
 
     def on_save(self, args, state, control, **kwargs):
         """Write them."""
         if args.should_save:
-            write_json(Path(str(args.output_dir)) / RUN_SETTINGS, json.loads(self.settings))
+            write_json(Path(str(args.output_dir)) / RUN_SETTINGS, self.settings)
 
 
 @contextmanager

@@ -97,6 +97,7 @@ def start_from_translations(
     """
     words, places = translated(model, pairs, special, languages)
     model.get_input_embeddings().weight.data[words] = places
+    logger.info("%d words start at their translations", len(words))
 
 
 def translated(
@@ -134,7 +135,6 @@ def translated(
     own = table[words].float()
     means = torch.from_numpy(translations[words] @ table.float().cpu().numpy()).to(own)
     means *= (own.norm(dim=1) / means.norm(dim=1).clamp(min=1e-12)).unsqueeze(1)
-    logger.info("%d words start at their translations", len(words))
     return words, own.lerp(means, torch.from_numpy(certainty[words]).to(own).unsqueeze(1)).to(table)
 
 

@@ -1,25 +1,23 @@
 """The same training with several seeds: a folder for each, which is there only when its run is complete."""
 
 import copy
-import json
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, TypeVar
 
 from accelerate import PartialState
 
-from xling_align.modeling_xling import InputError
-
 from .arguments import CommonTrainingArguments
+from .checkpoints import check_same_settings, settings_of
+from .facts import schedule_of, stepping_of
+from .programs import write_json
 
 logger = logging.getLogger("xling_align")
 
 Arguments = TypeVar("Arguments", bound=CommonTrainingArguments)
-FREE = ("output_dir", "seed", "disable_tqdm", "log_level", "logging_dir", "run_name", "local_rank")  # may differ
 
 
 def run_seeds(run: Callable[[Arguments, Path], Any], args: Arguments, seeds: int, settings: dict[str, Any]) -> None:
@@ -32,7 +30,13 @@ def run_seeds(run: Callable[[Arguments, Path], Any], args: Arguments, seeds: int
         settings: What the runs depend on besides `args`.
     """
     output, processes = Path(str(args.output_dir)), PartialState()
-    check_settings(output / "settings.json", {**settings, **settings_of(args)}, args.should_save)
+    of_run = stepping_of(args) | schedule_of(args)
+    settings = settings_of(settings, {name: value for name, value in of_run.items() if name != "seed"})
+    check_same_settings(output / "settings.json", settings)
+    processes.wait_for_everyone()  # before one of them writes
+    if args.should_save:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / "settings.json", settings)
     for seed in range(args.seed, args.seed + seeds):
         folder, own = seed_folder(output, seed), copy.copy(args)
         if folder.exists():
@@ -53,35 +57,6 @@ def run_seeds(run: Callable[[Arguments, Path], Any], args: Arguments, seeds: int
 def seed_folder(output: Path, seed: int) -> Path:
     """Where a seed's run lies."""
     return output / f"seed-{seed}"
-
-
-def settings_of(args: CommonTrainingArguments) -> dict[str, Any]:
-    """The arguments that decide what comes out of a run, as plain text."""
-    return {item.name: str(getattr(args, item.name)) for item in fields(args) if item.init and item.name not in FREE}
-
-
-def check_settings(path: Path, settings: dict[str, Any], write: bool) -> None:
-    """Refuse to mix runs of different settings.
-
-    Args:
-        path: Where the settings of the folder's runs are kept.
-        settings: Those of this command.
-        write: Whether this process writes them, where there are none.
-
-    Raises:
-        InputError: There are others.
-    """
-    given = json.loads(json.dumps(settings))
-    if path.exists():
-        known = json.loads(path.read_text(encoding="utf-8"))
-        for name in sorted(given.keys() | known.keys()):
-            if given.get(name) != known.get(name):
-                change = f"--{name} {known.get(name)}, and now {given.get(name)}"
-                raise InputError(f"{path.parent} holds runs with {change}; name another --output_dir")
-    elif write:
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(given, indent=2), encoding="utf-8")
-        partial.replace(path)
 
 
 def summary(scores: list[float]) -> str:

@@ -45,7 +45,7 @@ from .arguments import (
     parse,
 )
 from .averaging import train_average
-from .checkpoints import alone, check_settings, digests, settings_text
+from .checkpoints import alone, claim, digests, settings_of
 from .data.mixture import counts_of, mixture
 from .data.pairs import Languages
 from .data.readers import read_pairs
@@ -213,8 +213,8 @@ class SelfTraining:
         """As `run`, with the output folder to itself."""
         given = self.arguments, self.model_arguments, self.data
         inputs = digests([*self.files.values(), *(self.arguments.gold or []), *self.data.paths])
-        inputs["model"] = model_digest(self.model(0), self.tokenizer)
-        check_settings(self.root, settings_text(*map(asdict, given), self.args.to_dict(), inputs))
+        inputs["contents of the model"] = model_digest(self.model(0), self.tokenizer)
+        claim(self.root, settings_of(*map(asdict, given), self.args.to_dict(), inputs))
         known = sum((seeds.counts for seeds in self.seeds), Counter())
         self.targets = to_mine({code: known[code] for code in self.targets}, self.arguments.many_pairs)
         number, overlapping = 0, 0.0

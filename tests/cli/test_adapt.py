@@ -263,7 +263,7 @@ def test_other_contents_of_the_same_files_are_refused(folder, tmp_path, capsys, 
     path.write_text(path.read_text().replace("nacht", "abend").replace("night", "evening"))
     with pytest.raises(SystemExit) as stop:
         main(command)
-    assert stop.value.code == 2 and "a file of text or pairs has changed since" in capsys.readouterr().err
+    assert stop.value.code == 2 and f"other settings (contents of {path} " in capsys.readouterr().err
     assert (out / "adapt.json").read_bytes() == before
 
 

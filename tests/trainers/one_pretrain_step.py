@@ -2,14 +2,12 @@
 
 import json
 import sys
-from pathlib import Path
 
 import torch
 
 from tests.conftest import encoder_config, make_tokenizer
-from tests.trainers.one_step import SENTENCES, KeepGradient
+from tests.trainers.one_step import SENTENCES, KeepGradient, step_arguments
 from xling_align.modeling_xling import XLingAlignForPreTraining, XLingAlignModel
-from xling_align.trainers import XLingAlignTrainingArguments
 from xling_align.trainers.data.tokenized import tokenize_texts
 from xling_align.trainers.pretrain import MaskedLMTrainer
 
@@ -24,15 +22,7 @@ def main(folder: str, batch_size: int, settings: dict) -> None:
     encoder = encoder_config("bert")
     encoder.hidden_dropout_prob = encoder.attention_probs_dropout_prob = 0.0
     base = XLingAlignModel.from_encoder(encoder, [], language_token="none", fusion_context="none")
-    arguments = XLingAlignTrainingArguments(
-        output_dir=folder,
-        max_steps=1,
-        per_device_train_batch_size=batch_size,
-        bf16=False,
-        save_strategy="no",
-        disable_tqdm=True,
-        **settings,
-    )
+    arguments = step_arguments(folder, batch_size, settings)
     keep, tokenizer = KeepGradient(), make_tokenizer()
     texts = tokenize_texts([target for _, target, _ in SENTENCES], tokenizer)
     trainer = MaskedLMTrainer(
@@ -40,11 +30,7 @@ def main(folder: str, batch_size: int, settings: dict) -> None:
     )
     trainer.masker.torch_mask_tokens = masked
     trainer.train()
-    if arguments.process_index == 0:
-        gradient = {name.removeprefix("module."): value for name, value in keep.gradient.items()}
-        torch.save({"world": arguments.world_size, "gradient": gradient}, Path(folder) / "step.pt")
-    trainer.accelerator.wait_for_everyone()
-    trainer.accelerator.end_training()
+    keep.save(trainer)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,21 @@ class KeepGradient(TrainerCallback):
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
         self.gradient = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
+    def save(self, trainer, **more) -> None:
+        """Write it into the trainer's folder, and end the process's part in the training."""
+        if trainer.args.process_index == 0:
+            gradient = {name.removeprefix("module."): value for name, value in self.gradient.items()}
+            step = {"world": trainer.args.world_size, "gradient": gradient, **more}
+            torch.save(step, Path(trainer.args.output_dir) / "step.pt")
+        trainer.accelerator.wait_for_everyone()
+        trainer.accelerator.end_training()  # a process that leaves its group open may abort on its way out
+
+
+def step_arguments(folder: str, batch_size: int, settings: dict) -> XLingAlignTrainingArguments:
+    """Of one step in fp32, nothing of which is saved."""
+    size = {"output_dir": folder, "max_steps": 1, "per_device_train_batch_size": batch_size, "bf16": False}
+    return XLingAlignTrainingArguments(**size, save_strategy="no", disable_tqdm=True, **settings)
+
 
 def every_third(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """In place of random masks, which are others on other processes: hide ids that are multiples of three."""
@@ -56,15 +71,7 @@ def main(folder: str, batch_size: int, settings: dict) -> None:
         {"source": source, "target": target, "source_language": "en", "target_language": code, "pair_id": i}
         for i, (source, target, code) in enumerate(SENTENCES)
     ]
-    arguments = XLingAlignTrainingArguments(
-        output_dir=folder,
-        max_steps=1,
-        per_device_train_batch_size=batch_size,
-        bf16=False,
-        save_strategy="no",
-        disable_tqdm=True,
-        **settings,
-    )
+    arguments = step_arguments(folder, batch_size, settings)
     keep, tokenizer = KeepGradient(), make_tokenizer()
     texts = None
     if monolingual:
@@ -79,14 +86,8 @@ def main(folder: str, batch_size: int, settings: dict) -> None:
     if trainer.momentum_contrast is not None:  # the first step has no earlier keys
         trainer.momentum_contrast.queue.push(torch.randn(8, 8, generator=torch.Generator().manual_seed(5)))
     trainer.train()
-    if arguments.process_index == 0:
-        gradient = {name.removeprefix("module."): value for name, value in keep.gradient.items()}
-        means = {"mean": model.language.mean, "count": model.language.count}
-        queue = None if trainer.momentum_contrast is None else trainer.momentum_contrast.queue.state_dict()
-        step = {"world": arguments.world_size, "gradient": gradient, "means": means, "queue": queue}
-        torch.save(step, Path(folder) / "step.pt")
-    trainer.accelerator.wait_for_everyone()
-    trainer.accelerator.end_training()  # a process that leaves its group open may abort on its way out
+    queue = None if trainer.momentum_contrast is None else trainer.momentum_contrast.queue.state_dict()
+    keep.save(trainer, means={"mean": model.language.mean, "count": model.language.count}, queue=queue)
 
 
 if __name__ == "__main__":

@@ -68,9 +68,9 @@ def test_what_a_card_needs_is_left_beside_the_model_and_names_no_folder(flags, t
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ("--losses inter intra", "other settings (losses);"),
-        ("--learning_rate 1e-4 --warmup_steps 3", "(learning_rate, warmup_steps);"),
-        ("--max_pairs 9", "(max_pairs);"),
+        ("--losses inter intra", "other settings (losses "),
+        ("--learning_rate 1e-4 --warmup_steps 3", "(learning_rate 0.001, now 0.0001; warmup_steps "),
+        ("--max_pairs 9", "(max_pairs None, now 9);"),
         ("--max_steps 1", "--max_steps 1; raise it"),
     ],
 )
@@ -92,7 +92,7 @@ def test_a_rerun_with_other_pairs_in_the_same_file_is_refused(flags, tmp_path, c
         stream.write("good sun\tguten sonne\n")
     with pytest.raises(SystemExit):
         align.main(own)
-    assert "other settings (contents of the files);" in capsys.readouterr().err
+    assert f"other settings (contents of {tmp_path / 'pairs.tsv'} " in capsys.readouterr().err
 
 
 def test_a_run_goes_on_for_longer_and_may_log_and_save_otherwise(flags, tmp_path):

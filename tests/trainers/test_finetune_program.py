@@ -141,9 +141,9 @@ def refused(flags: list[str], capsys, program=main) -> str:
 def test_runs_of_other_settings_or_data_are_not_mixed(flags, tmp_path, capsys):
     seeds = [*flags, "--seeds", "2", f"--output_dir={tmp_path}/out"]
     main(seeds)
-    assert "holds runs with --learning_rate 0.003, and now 0.004" in refused([*seeds, "--learning_rate=4e-3"], capsys)
+    assert "other settings (learning_rate 0.003, now 0.004)" in refused([*seeds, "--learning_rate=4e-3"], capsys)
     (tmp_path / "train.tsv").write_text("what\tlabel\nsun\tlight\nmoon\tdark\n")
-    assert "--data" in refused(seeds, capsys)
+    assert "other settings (data " in refused(seeds, capsys)
 
 
 def test_seeds_of_other_weights_at_the_same_place_are_not_mixed(flags, tmp_path, capsys):
@@ -153,7 +153,7 @@ def test_seeds_of_other_weights_at_the_same_place_are_not_mixed(flags, tmp_path,
     main([*seeds, "2"])  # the same weights go on
     torch.manual_seed(9)
     AutoModel.from_config(encoder_config("bert")).save_pretrained(base)
-    assert "holds runs with --weights" in refused([*seeds, "3"], capsys)
+    assert "other settings (weights " in refused([*seeds, "3"], capsys)
     assert not (tmp_path / "out" / "seed-44").exists()
 
 

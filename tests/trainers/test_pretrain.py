@@ -233,7 +233,7 @@ def test_pretraining_with_other_settings_does_not_go_on(tmp_path, texts_file, en
     assert cli(["pretrain", *flags, "1"]) == 0
     with pytest.raises(SystemExit):
         cli(["pretrain", *flags, "2", "--mlm_probability", "0.3"])
-    assert "(mlm_probability);" in capsys.readouterr().err
+    assert "(mlm_probability 0.15, now 0.3);" in capsys.readouterr().err
     assert cli(["pretrain", *flags, "2"]) == 0
 
 

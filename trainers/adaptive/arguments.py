@@ -91,6 +91,11 @@ class AdaptiveArguments:
             raise InputError("--hard_negatives are those of momentum contrast's queue; add momentum to --losses")
         if self.temperature != "fixed" and "inter" not in losses:
             raise InputError(f"--temperature {self.temperature} is that of the inter loss; add inter to --losses")
+        if self.temperature != "fixed" and inter_loss == "paper":
+            raise InputError(
+                f"--temperature {self.temperature} has nothing to work on: --inter_loss paper is the published form "
+                "without a temperature; take another loss, or leave it fixed"
+            )
         if self.weight_warmup > 1:
             raise InputError(f"--weight_warmup is {self.weight_warmup}; it is a share of the training, at most 1")
         if not -5 <= self.weight_z <= 0:

@@ -160,6 +160,7 @@ def test_scores_that_are_not_there_are_one_line(tmp_path):
         ({"temperature": "dynamic", "losses": ["intra"]}, "--temperature dynamic is .* add inter to --losses"),
         ({"temperature": "learnable", "losses": ["mlm"]}, "--temperature learnable is .* add inter to --losses"),
         ({"temperature": "macl", "inter_loss": "sigmoid"}, "does not go with --inter_loss sigmoid"),
+        ({"temperature": "learnable", "inter_loss": "paper"}, "--inter_loss paper is the published form"),
     ],
 )
 def test_settings_out_of_range_are_one_line(tmp_path, settings, message):

@@ -3,32 +3,8 @@
 import pytest
 import torch
 
-from xling_align.trainers.objectives import (
-    PairVectors,
-    additive_margin,
-    intra_similarity,
-    multi_positive,
-    paper_infonce,
-    paper_intra_similarity,
-    sigmoid_loss,
-    symmetric_infonce,
-)
-
-LOSSES = [
-    symmetric_infonce,
-    additive_margin,
-    sigmoid_loss,
-    multi_positive,
-    intra_similarity,
-    paper_infonce,
-    paper_intra_similarity,
-]
-
-
-def batch(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    torch.manual_seed(0)
-    source, target = (torch.randn(6, 5, dtype=dtype, requires_grad=True) for _ in range(2))
-    return source, target, torch.tensor([1, 2, 3, 1, 4, 5])
+from tests.trainers.objectives.pair_losses import LOSSES, batch
+from xling_align.trainers.objectives import PairVectors
 
 
 def half(source: torch.Tensor, target: torch.Tensor, ids: torch.Tensor, first: int) -> PairVectors:

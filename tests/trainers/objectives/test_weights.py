@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import Linear
 
+from tests.trainers.objectives.pair_losses import LOSSES, batch
 from xling_align.trainers.objectives import (
     PairVectors,
     additive_margin,
@@ -12,7 +13,6 @@ from xling_align.trainers.objectives import (
     masked_lm,
     momentum_contrast,
     multi_positive,
-    paper_infonce,
     paper_intra_similarity,
     rince,
     sigmoid_loss,
@@ -21,23 +21,7 @@ from xling_align.trainers.objectives import (
     word_distribution_per_token,
 )
 
-LOSSES = [
-    symmetric_infonce,
-    additive_margin,
-    sigmoid_loss,
-    multi_positive,
-    intra_similarity,
-    paper_infonce,
-    paper_intra_similarity,
-    rince,
-]
 WEIGHTS = torch.tensor([0.5, 0.0, 1.0, 0.2, 0.0, 0.7])
-
-
-def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    torch.manual_seed(0)
-    source, target = (torch.randn(6, 5, requires_grad=True) for _ in range(2))
-    return source, target, torch.tensor([1, 2, 3, 1, 4, 5])
 
 
 @pytest.mark.parametrize("loss", LOSSES)
