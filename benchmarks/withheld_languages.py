@@ -171,6 +171,7 @@ class Study:
         mono = [self.texts.path("en.txt"), self.texts.path(f"{self.texts.language}.txt")]
         files = {"mono": mono, "gold": self.texts.path("gold.jsonl"), "train_file": self.texts.path("others.jsonl")}
         rounds = {"rounds": self.given.rounds, "max_steps": self.given.steps, "enough_overlap": 1.0}
+        rounds["lexical_rounds"] = self.given.lexical_rounds
         limits = {"first_threshold": self.given.first_threshold, "last_threshold": self.given.last_threshold}
         start = {"encoder": self.model("before"), "mined_share": self.given.mined_share}
         start["lexicon_start"] = not self.given.without_lexicon
@@ -262,6 +263,9 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--first_threshold", type=float, default=SelfTrainArguments.first_threshold)
     parser.add_argument("--last_threshold", type=float, default=SelfTrainArguments.last_threshold)
     parser.add_argument("--mined_share", type=float, default=SelfTrainArguments.mined_share)
+    parser.add_argument(
+        "--lexical_rounds", type=int, default=SelfTrainArguments.lexical_rounds, help="0: none before those of mining"
+    )
     parser.add_argument("--without_lexicon", action="store_true", help="words start where `before` has them")
     parser.add_argument("--before_without_lexicon", action="store_true", help="`before` without `lexicon_start`")
     parser.add_argument("--test", action="store_true", help="score on Tatoeba and SIB-200, once settings are chosen")

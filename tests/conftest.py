@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has one core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

@@ -24,7 +24,6 @@ from xling_align.eval.encoding import TextEncoder, has_fast_bf16, model_digest
 from xling_align.eval.metrics.retrieval import retrieval_scores
 from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
 
-from .adaptive.neighbours import load_faiss
 from .align import load_model, with_lm_head
 from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, check_at_least
 from .averaging import train_average
@@ -140,7 +139,7 @@ class Adaptation:
                 "train it further by xling align"
             )
         if arguments.source_mono:
-            load_faiss()
+            SelfTrainArguments(**rounds).check_installed()
         if args.max_steps < 1:
             raise InputError("say how long to train: --max_steps, such as 300 (of each round, where pairs are mined)")
         if self.output.exists() and Path(arguments.model).exists() and self.output.samefile(arguments.model):

@@ -190,15 +190,20 @@ def occurrences(pairs: TokenizedPairs, texts: np.ndarray, vocab: int) -> sparse.
 
 
 def associations(
-    own: sparse.csr_matrix, other: sparse.csr_matrix, own_counts: np.ndarray, other_counts: np.ndarray
+    own: sparse.csr_matrix,
+    other: sparse.csr_matrix,
+    own_counts: np.ndarray,
+    other_counts: np.ndarray,
+    shrink: float = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Words that go together beyond chance: 2 (c - n_s n_t / n) / (n_s + n_t), of c shared pairs of n.
+    """Words that go together beyond chance: 2 (c - n_s n_t / n) / (n_s + n_t + shrink), sharing c pairs of n.
 
     Args:
         own: Words of the source language by pair (pairs, vocab).
         other: Words of the other language by pair (pairs, vocab).
         own_counts: Pairs of each word of the source language (vocab,).
         other_counts: Pairs of each word of the other language (vocab,).
+        shrink: Pairs that it is held against besides.
 
     Returns:
         Word of the other language, word of the source language, association; all (combinations,).
@@ -211,6 +216,6 @@ def associations(
     often = shared >= FEWEST
     words, partners, shared = words[often], partners[often], shared[often]
     chance = own_counts[partners] * other_counts[words] / size
-    association = 2 * (shared - chance) / (own_counts[partners] + other_counts[words])
+    association = 2 * (shared - chance) / (own_counts[partners] + other_counts[words] + shrink)
     found = association >= LEAST
     return words[found], partners[found], association[found].astype(np.float32)

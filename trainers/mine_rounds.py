@@ -1,18 +1,25 @@
-"""One round's mining of one language, on disk: what the words say, confirmed by the sentences or the round before."""
+"""One round's mining of one language, on disk: what the words say, confirmed by the sentences or the round before.
+
+Before the first round there are pairs by words alone, which need no model (`mine_lexically`).
+"""
 
 import json
 import shutil
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
+from transformers import PreTrainedTokenizerBase
 
 from xling_align.eval.encoding import TextEncoder
 from xling_align.eval.metrics.f1 import set_scores
 from xling_align.eval.metrics.mining import Candidates, best_candidates
 from xling_align.eval.metrics.neighbours import Neighbours
 
+from .adaptive.lexical import lexical_neighbours
 from .adaptive.mining import TAKEN, Pool, select_pairs
 from .adaptive.rounds import confirm, overlap
 from .adaptive.words import by_words, word_states
@@ -20,8 +27,10 @@ from .data.formats import text_lines
 from .data.mined import MinedPairs
 from .data.pairs import LeftOut, Pair, pair_id_of
 from .data.sentences import NO_LANGUAGE, Sentences
-from .mine import SIDES, MineArguments, provenance, read_pools, searched
+from .data.tokenized import batched
+from .mine import SIDES, MineArguments, provenance, read_pools, searched, versions
 
+MOST_SENTENCES = 50_000  # of each side that are compared by words alone
 Lines = set[tuple[int, int]]
 
 
@@ -87,6 +96,51 @@ def write_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int,
     figures = {"weight": weights, "round": np.full(len(weights), number)}
     mined = MinedPairs(pools, arguments.languages, candidates, reasons, told, figures)
     mined.write(Path(arguments.output), arguments.rejected)
+
+
+def mine_lexically(arguments: MineArguments, tokenizer: PreTrainedTokenizerBase, rounds: int) -> dict[str, Any]:
+    """Mine one language by words alone and write what is found; what is there already is not made again.
+
+    Args:
+        arguments: As `mine`; of long files `MOST_SENTENCES` are drawn.
+        tokenizer: That says what the words are.
+        rounds: How often translations of words are learned.
+
+    Returns:
+        What the JSON beside the output holds.
+    """
+    output, work = Path(arguments.output), arguments.beside(".work")
+    if not output.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        pools, generator = read_pools(arguments, work), np.random.default_rng(0)
+        rows = [np.sort(generator.permutation(len(pool))[:MOST_SENTENCES]) for pool in pools]
+        texts = [[pool[row] for row in own] for pool, own in zip(pools, rows, strict=True)]
+        words = [word_bags(own, tokenizer) for own in texts]
+        found = lexical_neighbours((texts[0], texts[1]), (words[0], words[1]), arguments.k, rounds)
+        forward, backward = (
+            each._replace(source=rows[0][each.source], target=rows[1][each.target]) for each in best_candidates(*found)
+        )
+        facts = Pool(pools[0].ids, pools[0].lengths), Pool(pools[1].ids, pools[1].lengths)
+        candidates, reasons = select_pairs(
+            forward, backward, arguments.threshold, "mutual", facts, arguments.max_length_ratio
+        )
+        told = {"round": 0, "settings": asdict(arguments) | {"lexical_rounds": rounds}, "versions": versions()}
+        mined = MinedPairs(pools, arguments.languages, candidates, reasons, told)
+        mined.write(output, arguments.rejected)
+    shutil.rmtree(work, ignore_errors=True)
+    return json.loads(arguments.beside(".json").read_text(encoding="utf-8"))
+
+
+def word_bags(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> sparse.csr_matrix:
+    """Which words of the vocabulary are in which texts (texts, vocab)."""
+    special = tokenizer.all_special_ids
+    found = [
+        np.setdiff1d(np.asarray(ids, int), special)
+        for block in batched(texts, 4000)
+        for ids in tokenizer(block, add_special_tokens=False, verbose=False)["input_ids"]
+    ]
+    ends, words = np.cumsum([0, *map(len, found)]), np.concatenate(found)
+    return sparse.csr_matrix((np.ones(len(words), np.float32), words, ends), shape=(len(found), len(tokenizer)))
 
 
 def pool_lines(candidates: Candidates, pools: tuple[Sentences, Sentences]) -> list[tuple[int, int]]:

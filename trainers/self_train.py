@@ -3,6 +3,8 @@
 `python -m xling_align.trainers.self_train RECIPE.yaml --encoder MODEL --mono en.txt xx.txt --flag value`.
 adaptive_contrastive_framework.txt, section 2.2, gives no formulas; the form is ours (method.md, section 2):
 
+- First, words that two texts share show sentences that may be translations, these show words, and so on, with no
+  model (`adaptive/lexical.py`); the words of each language move to the translations found so.
 - Round by round: of each sentence's neighbours by sentence vectors, the best by the ratio margin of their words
   (`adaptive/words.py`), where it is mutual and above a threshold that falls from round to round. A pair counts if the
   sentence vectors have it as mutual best too, or the round before had it.
@@ -33,6 +35,7 @@ from transformers import set_seed
 from xling_align.eval.encoding import TextEncoder, has_fast_bf16, model_digest
 from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
 
+from .adaptive.lexical import LEAST_MARGIN, ROUNDS, load_lexical
 from .adaptive.neighbours import load_faiss
 from .adaptive.rounds import falling
 from .align import PairData, has_lexicon, load_model, start_new_languages, with_lm_head, wrapped_without
@@ -55,7 +58,7 @@ from .distributed import process_count
 from .facts import corpora_of, recipe_of, write_facts
 from .lexicon import start_from_translations
 from .mine import MineArguments
-from .mine_rounds import hidden_pairs, mine_confirmed, quality, read_rows
+from .mine_rounds import hidden_pairs, mine_confirmed, mine_lexically, quality, read_rows
 from .programs import check_writable, log_to_screen, write_json
 
 logger = logging.getLogger("xling_align")
@@ -69,6 +72,8 @@ class SelfTrainArguments:
         mono: Text files, a sentence a line: of the source language first, then of each other language.
         mono_languages: Their codes; the files' names up to the first dot unless given.
         gold: Files of known pairs that the rounds are measured against, and that nothing is trained on.
+        lexical_rounds: How often translations of words are learned from the texts alone, before the first round;
+            0 for never.
         rounds: Most rounds.
         first_threshold: Smallest ratio margin in the first round.
         last_threshold: In the last.
@@ -86,6 +91,7 @@ class SelfTrainArguments:
     mono: list[str] = field(default_factory=list)
     mono_languages: list[str] | None = None
     gold: list[str] | None = None
+    lexical_rounds: int = ROUNDS
     rounds: int = 4
     first_threshold: float = 1.12
     last_threshold: float = 1.04
@@ -107,10 +113,17 @@ class SelfTrainArguments:
             batch_size=self.batch_size,
             max_length_ratio=self.max_length_ratio,
         )
+        check_at_least(0, lexical_rounds=self.lexical_rounds)
         check_at_least(0, first_threshold=self.first_threshold, last_threshold=self.last_threshold)
         for name in ("mined_share", "average_decay", "enough_overlap"):
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(f"--{name} is {getattr(self, name)}; it must be above 0 and at most 1")
+
+    def check_installed(self) -> None:
+        """Load what mining needs beside the core; refuse, in one line, what is not installed."""
+        load_faiss()
+        if self.lexical_rounds:
+            load_lexical()
 
     def files(self, source_language: str) -> dict[str, str]:
         """Text files by language, that of the source language first.
@@ -213,10 +226,12 @@ class SelfTraining:
         """As `run`, with the output folder to itself."""
         given = self.arguments, self.model_arguments, self.data
         inputs = digests([*self.files.values(), *(self.arguments.gold or []), *self.data.paths])
-        inputs["contents of the model"] = model_digest(self.model(0), self.tokenizer)
+        inputs["contents of the model"] = model_digest(self.given_model(), self.tokenizer)
         claim(self.root, settings_of(*map(asdict, given), self.args.to_dict(), inputs))
         known = sum((seeds.counts for seeds in self.seeds), Counter())
         self.targets = to_mine({code: known[code] for code in self.targets}, self.arguments.many_pairs)
+        if self.arguments.lexical_rounds and has_lexicon(self.model_arguments, self.args):
+            self.start_words()
         number, overlapping = 0, 0.0
         while number < self.arguments.rounds and overlapping < self.arguments.enough_overlap:
             number += 1
@@ -246,13 +261,51 @@ class SelfTraining:
         """Where a round's files are."""
         return self.root / str(number)
 
+    def given_model(self) -> XLingAlignModel:
+        """The model to start from."""
+        set_seed(self.args.seed)  # what is new in the model starts the same in every run
+        return load_model(self.model_arguments, list(self.files), self.source)
+
     def model(self, number: int) -> XLingAlignModel:
         """The model after a round; 0 for what the first starts from."""
-        set_seed(self.args.seed)  # what is new in the model starts the same in every run
-        arguments = self.model_arguments
-        if number:
-            arguments = replace(arguments, encoder=str(self.folder(number) / "model"))
-        return load_model(arguments, list(self.files), self.source)
+        folder = self.folder(number) / "model"
+        if not number and not folder.exists():
+            return self.given_model()
+        set_seed(self.args.seed)
+        return load_model(replace(self.model_arguments, encoder=str(folder)), list(self.files), self.source)
+
+    def start_words(self) -> None:
+        """Move the words of every language to translations that the texts show by themselves: round 0."""
+        folder = self.folder(0)
+        if (folder / "round.json").exists():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        figures = {code: self.mine_by_words(code) for code in self.targets}
+        rows = [row for code in self.targets for row in read_rows(self.pairs_file(0, code))]
+        if rows:
+            model = self.given_model()
+            mined = tokenize_pairs(rows, self.tokenizer, model.config, self.args.max_length)
+            special = self.tokenizer.all_special_ids
+            start_from_translations(model, join_pairs([mined, *self.known_pairs(model.config)]), special, self.targets)
+            model.save_pretrained(folder / "model.partial", tokenizer=self.tokenizer)
+            (folder / "model.partial").rename(folder / "model")
+        found = {"round": 0, "threshold": LEAST_MARGIN, "overlap": 0.0, "languages": figures}
+        logger.info(described(found))
+        write_json(folder / "round.json", found)
+
+    def mine_by_words(self, code: str) -> dict[str, Any]:
+        """Mine one language by its words alone; as `mine_language`."""
+        own, output = self.arguments, self.pairs_file(0, code)
+        texts = self.files[self.source], self.files[code], self.source, code, str(output)
+        settings = {name: getattr(own, name) for name in ("k", "max_length_ratio", "rejected")}
+        arguments = MineArguments(*texts, threshold=LEAST_MARGIN, **settings)
+        found = mine_lexically(arguments, self.tokenizer, own.lexical_rounds)
+        figures = {name: found[name] for name in ("pairs", "rejected")} | {"overlap": 0.0}
+        return figures | quality(output, self.gold(code)) if own.gold else figures
+
+    def known_pairs(self, config: XLingAlignConfig) -> list[TokenizedPairs]:
+        """Known pairs of each kind."""
+        return [seeds.tokenized(self.tokenizer, config, self.args.max_length) for seeds in self.seeds]
 
     def mine_round(self, number: int) -> dict[str, Any]:
         """Mine pairs of every language, and write them.
@@ -274,7 +327,7 @@ class SelfTraining:
         figures = {code: self.mine_language(number, code, encoder, threshold) for code in self.targets}
         found = sum(each["pairs"] for each in figures.values())
         if found < (needed := 1 if self.seeds else self.args.train_batch_size):
-            shutil.rmtree(self.folder(number))
+            shutil.rmtree(self.folder(number) if number > 1 else self.root)
             raise InputError(
                 f"round {number} found {found} pairs with a margin of {threshold:.2f} or more that are confirmed, and "
                 f"a batch takes {needed}; lower --first_threshold or --per_device_train_batch_size, or start from a "
@@ -299,7 +352,8 @@ class SelfTraining:
         own, output = self.arguments, self.pairs_file(number, code)
         texts = self.files[self.source], self.files[code], self.source, code, str(output)
         settings = {name: getattr(own, name) for name in ("k", "max_length_ratio", "rejected")}
-        before = self.pairs_file(number - 1, code) if number > 1 else None
+        before = self.pairs_file(number - 1, code)
+        before = before if before.exists() else None
         found = mine_confirmed(MineArguments(*texts, threshold=threshold, **settings), encoder, number, before)
         figures = {name: found[name] for name in ("pairs", "rejected", "overlap")}
         if own.gold:
@@ -326,7 +380,7 @@ class SelfTraining:
         args.output_dir, args.seed = str(folder / "training"), self.args.seed + number
         model = self.model(number - 1)
         mined, copies = self.mined_pairs(number, model.config)
-        known = [seeds.tokenized(self.tokenizer, model.config, self.args.max_length) for seeds in self.seeds]
+        known = self.known_pairs(model.config)
         if has_lexicon(self.model_arguments, self.args):
             special = self.tokenizer.all_special_ids
             start_from_translations(model, join_pairs([mined, *known]), special, self.targets)
@@ -382,7 +436,7 @@ def main(argv: list[str] | None = None) -> None:
     classes = SelfTrainArguments, ModelArguments, DataArguments, XLingAlignTrainingArguments
     arguments, model, data, args = parse(argv, *classes, program="self_train")
     log_to_screen(args.should_log)
-    load_faiss()
+    arguments.check_installed()
     training = SelfTraining(arguments, model, data, args)
     check_writable(args.output_dir)
     training.run()

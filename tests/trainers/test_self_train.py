@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
+from tests.trainers.adaptive import made_up
 from xling_align.eval.encoding import model_digest
-from xling_align.modeling_xling import XLingAlignModel
+from xling_align.modeling_xling import XLingAlignModel, load_tokenizer
 from xling_align.trainers import self_train
 from xling_align.trainers.adaptive import rounds, words
 from xling_align.trainers.data import mixture as mixing
@@ -192,11 +193,73 @@ def outputs(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in names}
 
 
+@pytest.fixture(scope="module")
+def made_up_folder(tmp_path_factory) -> Path:
+    """An encoder that was never trained, and text of two languages that share nothing but names."""
+    root, vocabulary = tmp_path_factory.mktemp("made_up"), made_up.lexicon()
+    torch.manual_seed(0)
+    config, tokenizer = encoder_config("bert"), make_tokenizer()
+    words = {*vocabulary, *vocabulary.values()}
+    tokenizer.add_tokens(sorted(words))
+    config.vocab_size = len(tokenizer)
+    model = XLingAlignModel.from_encoder(config, LANGUAGES)
+    model.save_pretrained(root / "model", tokenizer=tokenizer)
+    sides = made_up.texts(size=600, hidden=200)
+    for code, texts in zip(("en", "de"), sides, strict=True):
+        (root / f"{code}.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    rows = [f"{own}\t{other}" for own, other in zip(*(texts[:200] for texts in sides), strict=True)]
+    (root / "gold.tsv").write_text("\n".join(rows), encoding="utf-8")
+    return root
+
+
+LEXICAL = {"lexical_rounds": "6", "rounds": "1", "first_threshold": "0.5", "max_steps": "2", "lexicon_start": "true"}
+
+
+def test_words_start_at_translations_that_the_texts_show_by_themselves(made_up_folder, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="xling_align"):
+        self_train.main(flags(made_up_folder, tmp_path / "out", **LEXICAL, learning_rate="0"))
+    found = report(tmp_path / "out", 0)
+    assert found["languages"]["de"]["recall"] > 0.6 and "round 0, margin 1.20: de" in caplog.text
+    rows = pq.read_table(tmp_path / "out" / "rounds" / "0" / "de.parquet").to_pylist()
+    assert len(rows) == found["languages"]["de"]["pairs"] and min(row["margin"] for row in rows) >= 1.2
+    assert not (tmp_path / "out" / "rounds" / "0" / "model").exists()  # no longer needed
+    self_train.main(flags(made_up_folder, tmp_path / "without", **LEXICAL | {"lexical_rounds": "0"}))
+    assert not (tmp_path / "without" / "rounds" / "0").exists()
+    shares = [right_words(made_up_folder / "model"), right_words(tmp_path / "out")]
+    assert shares[0] < 0.2 and shares[1] > 0.6
+    first = report(tmp_path / "out", 1)["languages"]["de"], report(tmp_path / "without", 1)["languages"]["de"]
+    assert first[0]["recall"] > first[1]["recall"] + 0.1
+
+
+def right_words(model: Path) -> float:
+    """Share of the words that are nearest to their translations, names left out."""
+    table = XLingAlignModel.from_pretrained(model).get_input_embeddings().weight.detach()
+    table, tokenizer = torch.nn.functional.normalize(table, dim=-1), load_tokenizer(model)
+    words = {own: other for own, other in made_up.lexicon().items() if own not in made_up.NAMES}
+    own, other = (table[tokenizer.convert_tokens_to_ids(list(side))] for side in (words, words.values()))
+    return ((own @ other.T).argmax(0) == torch.arange(len(words))).float().mean().item()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "moment",
+    ["rounds/0/de.work", "rounds/0/de.parquet", "rounds/1/de.work/source.vectors", "rounds/1/training/checkpoint-2"],
+)
+def test_kill_9_and_rerun_give_the_same_pairs_and_weights_by_words(made_up_folder, tmp_path, moment):
+    given = {**LEXICAL, "max_steps": "16", "learning_rate": "1e-3"}
+    check_kill(flags(made_up_folder, Path("out"), **given), tmp_path, moment)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["rounds/2/de.work/source.vectors", "rounds/2/training/checkpoint-2"])
 def test_kill_9_and_rerun_give_the_same_pairs_and_weights(folder, tmp_path, moment):
+    check_kill(flags(folder, Path("out"), max_steps="16"), tmp_path, moment)
+
+
+def check_kill(words: list[str], tmp_path: Path, moment: str) -> None:
+    """Kill a run once a file is there, run it again, and hold it against a run that was let go on."""
     program = "import sys; from xling_align.trainers.self_train import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", program, *flags(folder, Path("out"), max_steps="16")]
+    command = [sys.executable, "-c", program, *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
@@ -308,8 +371,15 @@ def test_a_line_of_a_million_characters_is_left_out(folder, tmp_path, caplog):
     assert "60 sentences, 5 duplicates dropped, 1 left out (line 61: longer than 1000000 bytes" in caplog.text
 
 
-def test_without_faiss_one_line_says_what_to_install(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "faiss", None)
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        ("faiss", "FAISS"),
+        ("sparse_dot_topn", 'pip install "xling-align[mining]"; or leave them out by --lexical_rounds 0'),
+    ],
+)
+def test_what_is_not_installed_is_told_in_one_line(folder, tmp_path, capsys, monkeypatch, module, says):
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SystemExit) as stop:
         self_train.main(flags(folder, tmp_path / "out"))
-    assert stop.value.code == 2 and "FAISS" in capsys.readouterr().err
+    assert stop.value.code == 2 and says in capsys.readouterr().err

@@ -1,0 +1,106 @@
+"""Translations by words alone: from names to words that have nothing in common."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from tests.trainers.adaptive.made_up import lexicon, texts
+from xling_align.eval.metrics.mining import Candidates
+from xling_align.trainers.adaptive import lexical
+from xling_align.trainers.adaptive.lexical import best_pairs, learned, letter_bags, lexical_neighbours, nearest
+
+SIZE, HIDDEN = 1000, 300
+WORDS = {word: row for row, word in enumerate([*lexicon(), *lexicon().values()])}
+
+
+def bags(sentences: list[str]) -> sparse.csr_matrix:
+    dense = np.zeros((len(sentences), len(WORDS)), np.float32)
+    for row, sentence in enumerate(sentences):
+        dense[row, [WORDS[word] for word in sentence.split()]] = 1
+    return sparse.csr_matrix(dense)
+
+
+def right(rounds: int) -> tuple[int, float]:
+    """How many hidden pairs are found, and their share of those found."""
+    sides = texts(SIZE, HIDDEN)
+    pairs = best_pairs(*lexical_neighbours(sides, (bags(sides[0]), bags(sides[1])), k=8, rounds=rounds))
+    hits = int(((pairs.source == pairs.target) & (pairs.source < HIDDEN)).sum())
+    return hits, hits / len(pairs.source)
+
+
+def test_words_that_names_show_find_more_than_the_names():
+    by_names, by_words = right(0), right(8)
+    assert by_words[0] > 0.85 * HIDDEN > 1.5 * by_names[0]
+    assert by_words[1] > by_names[1] + 0.08
+
+
+def test_without_parts_the_first_mistakes_stay(monkeypatch):
+    apart = right(8)
+    monkeypatch.setattr(lexical, "learned", learns_from_all(lexical.learned))
+    assert right(8)[1] < apart[1]
+
+
+def learns_from_all(learn):
+    """In place of `learned`: also from the pairs that are left out, those of the part in question."""
+    every = []
+
+    def learning(words, pairs, shared):
+        every.append(pairs)
+        return learn(words, Candidates(*map(np.concatenate, zip(*every[-lexical.PARTS :], strict=True))), shared)
+
+    return learning
+
+
+def test_the_same_texts_give_the_same_neighbours():
+    sides = texts(200, 60)
+    words = bags(sides[0]), bags(sides[1])
+    first, again = (lexical_neighbours(sides, words, rounds=3) for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.rows, other.rows)
+        np.testing.assert_array_equal(one.cosines, other.cosines)
+
+
+def test_letters_are_compared_in_latin_script():
+    names, other = ["zara", "lirolo", *["bana"] * 98], ["зара", "мимо", *["pito"] * 98]
+    own, theirs = letter_bags((names, other))
+    products = (own @ theirs.T).toarray()
+    assert products[0, 0] > 0.5 and products[0, 1] == products[1, 0] == 0
+
+
+def test_the_nearest_are_those_of_all_products():
+    generator = np.random.default_rng(0)
+    queries, keys = (np.where((dense := generator.random((30, 40))) < 0.9, 0, dense) for _ in range(2))
+    found = nearest(sparse.csr_matrix(queries.astype(np.float32)), sparse.csr_matrix(keys.astype(np.float32)), k=5)
+    products = queries @ keys.T
+    for row in range(30):
+        expected = np.sort(products[row])[::-1][:5]
+        np.testing.assert_allclose(found.cosines[row], expected, rtol=1e-5)
+        there = found.rows[row] >= 0
+        np.testing.assert_array_equal(there, expected > 0)
+        np.testing.assert_allclose(products[row, found.rows[row][there]], expected[there], rtol=1e-5)
+
+
+def test_texts_that_share_nothing_have_no_neighbours():
+    sides = ["bana kenan", "guge"], ["pitit", "sypot"]
+    vocabulary = sparse.csr_matrix((2, 5), dtype=np.float32)
+    forward, backward = lexical_neighbours(sides, (vocabulary, vocabulary), rounds=2)
+    assert (forward.rows == -1).all() and (backward.rows == -1).all()
+    assert len(best_pairs(forward, backward).source) == 0
+
+
+def test_what_pairs_show_is_learned_and_what_they_do_not_stays(monkeypatch):
+    # words 0 and 1 of the source go with 2 and 3; word 4 is on both sides, alone
+    own = sparse.csr_matrix(np.array([[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 1, 0, 0, 1]], np.float32))
+    other = sparse.csr_matrix(
+        np.array([[0, 0, 1, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 1, 1]], np.float32)
+    )
+    rows = np.arange(4, dtype=np.int32)
+    pairs = Candidates(rows, rows, np.ones(4), np.ones(4))
+    shared = sparse.diags(np.array([0, 0, 0, 0, 1], np.float32)).tocsr()
+    found = learned((own, other), pairs, shared).toarray()
+    # 2 (2 - 1) / (2 + 2 + 4) = 1/4 of which 0.3 is certain; a word seen once shows nothing
+    np.testing.assert_allclose(found[2], [0.25 / 0.3, 0, 0, 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(found[3], [0, 0.25 / 0.3, 0, 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(found[4], [0, 0, 0, 0, 1])
+    monkeypatch.setattr(lexical, "SHRINK", 0)
+    assert learned((own, other), pairs, shared)[2, 0] == pytest.approx(1)
