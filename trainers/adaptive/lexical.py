@@ -3,13 +3,15 @@
 An encoder that has seen no pair of a language can't tell its sentences' translations from others. What two texts share
 can: names, numbers and loans, seen as groups of letters in Latin script (Artetxe et al. 2017 start from numerals
 alike). The sentences that find each other by these show which words go together, as in the lexicon of
-`trainers/lexicon.py`; translated by that, more sentences find each other, and so on, a little more each time.
+`trainers/lexicon.py`; translated by that, more sentences find each other, and so on, a little more each time. Words
+are the model's own and, since these may be mere syllables, the first letters of those between spaces.
 
 Every pair speaks for its own words, and once taken would be found again whatever it is. So the sentences are in four
 parts, and what tells a sentence's words is learned from the others: without that the first mistakes stay.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +27,7 @@ from ..lexicon import associations
 
 Sparse = Any  # `scipy.sparse.csr_matrix`; its types don't say what operations on it give
 
-ROUNDS = 20
+ROUNDS = 12
 LEAST_MARGIN = 1.2  # of pairs that speak for words
 PARTS = 4
 TRANSLATIONS = 5  # of a word, at most
@@ -33,6 +35,7 @@ CERTAIN = 0.3  # association from which on a word stands for its translations al
 SHRINK = 4  # pairs that an association is held against: few of them prove little
 SHARPNESS = 4  # power of the association among a word's translations
 LETTERS = (3, 4)  # of a group
+FIRST_LETTERS = 6  # of a word between spaces
 COMMON_LETTERS = 0.02  # share of a side's texts from which on a group of letters says nothing
 COMMON_WORD = 0.1  # likewise of a word
 
@@ -76,7 +79,7 @@ def lexical_neighbours(
 
     Args:
         texts: Distinct sentences of the source language and of another.
-        words: Which words each holds (sentences, vocab), over one vocabulary.
+        words: Which words of the model's vocabulary each holds (sentences, vocab).
         k: Neighbours of each sentence.
         rounds: How often translations are learned.
 
@@ -84,7 +87,9 @@ def lexical_neighbours(
         Nearest targets of every source, and nearest sources of every target; `cosines` are the sum of that of the
         letters and that of the words. Sentences that share nothing with any other have none, -1.
     """
-    letters = letter_bags(texts)
+    latin = [list(map(load_lexical().anyascii, side)) for side in texts]
+    letters = tuple(unit(rare(each, COMMON_LETTERS)) for each in letter_groups(latin))
+    words = joined(words[0], (stems := first_letters(latin))[0]), joined(words[1], stems[1])
     own, other = (rare(each, COMMON_WORD) for each in words)
     both = (words[0].sum(0) > 0) & (words[1].sum(0) > 0)
     shared = sparse.diags(np.asarray(both, np.float32).ravel()).tocsr()
@@ -99,18 +104,24 @@ def lexical_neighbours(
     return found
 
 
-def letter_bags(texts: tuple[Sequence[str], Sequence[str]]) -> tuple[Sparse, Sparse]:
-    """Groups of letters in Latin script, the rarer the heavier, in vectors of length 1 (sentences, groups)."""
-    libraries = load_lexical()
-    counts = libraries.vectorizer(
-        analyzer="char_wb",
-        ngram_range=LETTERS,
-        binary=True,
-        dtype=np.float32,
-        preprocessor=lambda text: libraries.anyascii(text).lower(),
-    ).fit([*texts[0], *texts[1]])
-    own, other = (rare(counts.transform(side), COMMON_LETTERS) for side in texts)
-    return unit(own), unit(other)
+def letter_groups(texts: Sequence[Sequence[str]]) -> tuple[Sparse, Sparse]:
+    """Which groups of letters both sides' texts hold (sentences, groups)."""
+    return counted(texts, analyzer="char_wb", ngram_range=LETTERS)
+
+
+def first_letters(texts: Sequence[Sequence[str]]) -> tuple[Sparse, Sparse]:
+    """Which words, by their first letters, both sides' texts hold (sentences, words)."""
+    return counted(texts, token_pattern=rf"\b([a-z]{{1,{FIRST_LETTERS}}})[a-z]*")
+
+
+def counted(texts: Sequence[Sequence[str]], **settings: Any) -> tuple[Sparse, Sparse]:
+    """Features of texts in Latin script, over one vocabulary."""
+    counts = load_lexical().vectorizer(binary=True, dtype=np.float32, **settings)
+    try:
+        counts.fit(chain(*texts))
+    except ValueError:  # there are no letters
+        return sparse.csr_matrix((len(texts[0]), 0)), sparse.csr_matrix((len(texts[1]), 0))
+    return counts.transform(texts[0]), counts.transform(texts[1])
 
 
 def rare(counts: Sparse, common: float) -> Sparse:

@@ -11,12 +11,8 @@ CYRILLIC = str.maketrans("zrlvaio", "зрлваио")
 
 def lexicon() -> dict[str, str]:
     """Words of one language and what they are in the other; names last."""
-    own = [
-        "".join(parts) for parts in product(["ba", "de", "gu", "ke"], ["na", "be", "du", "ge", "ku"], ["n", "ndu", ""])
-    ]
-    other = [
-        "".join(parts) for parts in product(["pi", "to", "sy", "mi"], ["ti", "po", "my", "si", "py"], ["t", "f", ""])
-    ]
+    own = ["".join(parts) for parts in product(["ba", "de", "gu", "ke", "ne", "bu", "da", "ga", "ku"], repeat=3)]
+    other = ["".join(parts) for parts in product(["pi", "to", "sy", "mi", "ty", "po", "si", "my", "pef"], repeat=3)]
     return dict(zip(own, other, strict=True)) | {name: name.translate(CYRILLIC) for name in NAMES}
 
 
