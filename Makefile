@@ -11,10 +11,10 @@ demo: $(VENV)/.demo
 	$(BIN)/xling demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest tests -q
+	$(BIN)/python -m pytest tests -q --numprocesses logical
 
 test-all: $(VENV)/.all
-	$(BIN)/python -m pytest tests -q -m ''
+	$(BIN)/python -m pytest tests -q --numprocesses logical -m ''
 
 check: $(VENV)/.dev $(VENV)/typing
 	$(BIN)/ruff check .

@@ -107,7 +107,7 @@ def mine_lexically(arguments: MineArguments, tokenizer: PreTrainedTokenizerBase,
         rounds: How often translations of words are learned.
 
     Returns:
-        What the JSON beside the output holds.
+        What the JSON beside the output holds, and an `overlap` of 0: there is no round before.
     """
     output, work = Path(arguments.output), arguments.beside(".work")
     if not output.exists():
@@ -128,7 +128,7 @@ def mine_lexically(arguments: MineArguments, tokenizer: PreTrainedTokenizerBase,
         mined = MinedPairs(pools, arguments.languages, candidates, reasons, told)
         mined.write(output, arguments.rejected)
     shutil.rmtree(work, ignore_errors=True)
-    return json.loads(arguments.beside(".json").read_text(encoding="utf-8"))
+    return {**json.loads(arguments.beside(".json").read_text(encoding="utf-8")), "overlap": 0.0}
 
 
 def word_bags(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> sparse.csr_matrix:

@@ -280,7 +280,7 @@ class SelfTraining:
         if (folder / "round.json").exists():
             return
         folder.mkdir(parents=True, exist_ok=True)
-        figures = {code: self.mine_by_words(code) for code in self.targets}
+        figures = {code: self.mine_language(0, code, LEAST_MARGIN) for code in self.targets}
         rows = [row for code in self.targets for row in read_rows(self.pairs_file(0, code))]
         if rows:
             model = self.given_model()
@@ -292,16 +292,6 @@ class SelfTraining:
         found = {"round": 0, "threshold": LEAST_MARGIN, "overlap": 0.0, "languages": figures}
         logger.info(described(found))
         write_json(folder / "round.json", found)
-
-    def mine_by_words(self, code: str) -> dict[str, Any]:
-        """Mine one language by its words alone; as `mine_language`."""
-        own, output = self.arguments, self.pairs_file(0, code)
-        texts = self.files[self.source], self.files[code], self.source, code, str(output)
-        settings = {name: getattr(own, name) for name in ("k", "max_length_ratio", "rejected")}
-        arguments = MineArguments(*texts, threshold=LEAST_MARGIN, **settings)
-        found = mine_lexically(arguments, self.tokenizer, own.lexical_rounds)
-        figures = {name: found[name] for name in ("pairs", "rejected")} | {"overlap": 0.0}
-        return figures | quality(output, self.gold(code)) if own.gold else figures
 
     def known_pairs(self, config: XLingAlignConfig) -> list[TokenizedPairs]:
         """Known pairs of each kind."""
@@ -324,7 +314,7 @@ class SelfTraining:
         model.to(self.args.device)
         encoder = TextEncoder(model, self.tokenizer, "cls", own.batch_size, normalize=True, bf16=has_fast_bf16())
         threshold = falling(own.first_threshold, own.last_threshold, number, own.rounds)
-        figures = {code: self.mine_language(number, code, encoder, threshold) for code in self.targets}
+        figures = {code: self.mine_language(number, code, threshold, encoder) for code in self.targets}
         found = sum(each["pairs"] for each in figures.values())
         if found < (needed := 1 if self.seeds else self.args.train_batch_size):
             shutil.rmtree(self.folder(number) if number > 1 else self.root)
@@ -336,29 +326,31 @@ class SelfTraining:
         least = min(each["overlap"] for each in figures.values())
         return {"round": number, "threshold": threshold, "overlap": least, "languages": figures}
 
-    def mine_language(self, number: int, code: str, encoder: TextEncoder, threshold: float) -> dict[str, Any]:
+    def mine_language(
+        self, number: int, code: str, threshold: float, encoder: TextEncoder | None = None
+    ) -> dict[str, Any]:
         """Mine one language.
 
         Args:
-            number: Of the round.
+            number: Of the round; 0 by words alone.
             code: The language.
-            encoder: The model.
             threshold: Smallest margin.
+            encoder: The model, in other rounds.
 
         Returns:
             How many pairs there are, how many candidates were rejected by reason, the overlap with the round before,
             and precision and recall where known pairs were given.
         """
-        own, output = self.arguments, self.pairs_file(number, code)
+        own, output, before = self.arguments, self.pairs_file(number, code), self.pairs_file(number - 1, code)
         texts = self.files[self.source], self.files[code], self.source, code, str(output)
         settings = {name: getattr(own, name) for name in ("k", "max_length_ratio", "rejected")}
-        before = self.pairs_file(number - 1, code)
-        before = before if before.exists() else None
-        found = mine_confirmed(MineArguments(*texts, threshold=threshold, **settings), encoder, number, before)
+        arguments = MineArguments(*texts, threshold=threshold, **settings)
+        if encoder is None:
+            found = mine_lexically(arguments, self.tokenizer, own.lexical_rounds)
+        else:
+            found = mine_confirmed(arguments, encoder, number, before if before.exists() else None)
         figures = {name: found[name] for name in ("pairs", "rejected", "overlap")}
-        if own.gold:
-            figures |= quality(output, self.gold(code))
-        return figures
+        return figures | quality(output, self.gold(code)) if own.gold else figures
 
     def pairs_file(self, number: int, code: str) -> Path:
         """Where a round's pairs of a language are."""

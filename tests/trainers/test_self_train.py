@@ -232,10 +232,10 @@ def test_words_start_at_translations_that_the_texts_show_by_themselves(made_up_f
 
 
 def right_words(model: Path) -> float:
-    """Share of the words that are nearest to their translations, names left out."""
+    """Share of the sixty commonest words that are nearest to their translations."""
     table = XLingAlignModel.from_pretrained(model).get_input_embeddings().weight.detach()
     table, tokenizer = torch.nn.functional.normalize(table, dim=-1), load_tokenizer(model)
-    words = {own: other for own, other in made_up.lexicon().items() if own not in made_up.NAMES}
+    words = dict(list(made_up.lexicon().items())[:60])
     own, other = (table[tokenizer.convert_tokens_to_ids(list(side))] for side in (words, words.values()))
     return ((own @ other.T).argmax(0) == torch.arange(len(words))).float().mean().item()
 
