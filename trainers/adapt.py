@@ -139,7 +139,7 @@ class Adaptation:
                 "train it further by xling align"
             )
         if arguments.source_mono:
-            SelfTrainArguments(**rounds).check_installed()
+            SelfTrainArguments(**rounds).check_installed(lexicon_start=True)
         if args.max_steps < 1:
             raise InputError("say how long to train: --max_steps, such as 300 (of each round, where pairs are mined)")
         if self.output.exists() and Path(arguments.model).exists() and self.output.samefile(arguments.model):
@@ -166,7 +166,7 @@ class Adaptation:
     def adapted(self) -> dict[str, Any]:
         """As `run`, with the output folder to itself."""
         report, done = self.output / "adapt.json", self.output / "adapt_settings.json"
-        settings = settings_of(asdict(self.arguments), self.rounds, self.args.to_dict(), self.inputs())
+        settings = settings_of(self.rounds, asdict(self.arguments), self.args.to_dict(), self.inputs())
         if report.exists():
             check_same_settings(done, settings)
             return json.loads(report.read_text(encoding="utf-8"))
@@ -374,7 +374,8 @@ def mixed_files(
         As many pairs as the steps take.
     """
     parts = [tokenize_pairs(read_pairs(path), tokenizer, model.config, args.max_length) for path in shares]
-    start_from_translations(model, join_pairs(parts), tokenizer.all_special_ids, moving)
+    if moving:
+        start_from_translations(model, join_pairs(parts), tokenizer.all_special_ids, moving)
     number = args.max_steps * args.train_batch_size * args.gradient_accumulation_steps
     return mixture(parts, list(shares.values()), number, args.seed)
 

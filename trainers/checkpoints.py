@@ -110,9 +110,17 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
     except InputError:
         if any(found for name in ("*.parquet", "checkpoint-*") for found in folder.rglob(name)):
             raise
-        shutil.rmtree(folder)
+        drop(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, settings)
+
+
+def drop(folder: Path) -> None:
+    """Delete a folder, so that a kill leaves all of it or nothing under its name."""
+    aside = folder.with_name(f"{folder.name}.dropped")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    shutil.rmtree(aside)
 
 
 def check_same_settings(path: Path, settings: dict[str, Any]) -> None:
@@ -126,6 +134,8 @@ def check_same_settings(path: Path, settings: dict[str, Any]) -> None:
         InputError: Some differ.
     """
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else settings
+    if not isinstance(known, dict):
+        raise InputError(f"{path.parent} was made by an older version; give another --output_dir")
     differing = [
         f"{name} {known.get(name)}, now {settings.get(name)}"
         for name in sorted(known.keys() | settings.keys())

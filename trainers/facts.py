@@ -35,6 +35,9 @@ STEPPING = (  # of `TrainingArguments`: what a step depends on, whatever the dev
     "lr_scheduler_type",
     "lr_scheduler_kwargs",
     "warmup_steps",
+    "label_smoothing_factor",
+    "neftune_noise_alpha",
+    "dataloader_drop_last",
 )
 
 

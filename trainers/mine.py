@@ -255,10 +255,14 @@ def vectors_manifest(
 
 def provenance(arguments: MineArguments, encoder: TextEncoder) -> dict[str, Any]:
     """What pairs were mined by: settings, the model by its name and by what it computes, and versions."""
-    settings = {key: value for key, value in asdict(arguments).items() if key not in NOT_RECORDED}
-    settings |= {"model": encoder.model.name_or_path, "batch_size": encoder.batch_size}
+    settings = recorded(arguments) | {"model": encoder.model.name_or_path, "batch_size": encoder.batch_size}
     settings["model_digest"] = model_digest(encoder.model, encoder.tokenizer)
     return {"settings": settings, "versions": versions()}
+
+
+def recorded(arguments: MineArguments) -> dict[str, Any]:
+    """The arguments that say how pairs were mined."""
+    return {key: value for key, value in asdict(arguments).items() if key not in NOT_RECORDED}
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ Before the first round there are pairs by words alone, which need no model (`min
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,9 +28,11 @@ from .data.mined import MinedPairs
 from .data.pairs import LeftOut, Pair, pair_id_of
 from .data.sentences import NO_LANGUAGE, Sentences
 from .data.tokenized import batched
-from .mine import SIDES, MineArguments, provenance, read_pools, searched, versions
+from .mine import SIDES, MineArguments, provenance, read_pools, recorded, searched
 
 MOST_SENTENCES = 50_000  # of each side that are compared by words alone
+MOST_LETTERS = 2_000  # of a sentence that are read for that
+LIBRARIES = ("xling-align", "tokenizers", "anyascii", "scikit-learn", "sparse-dot-topn")  # that it depends on
 Lines = set[tuple[int, int]]
 
 
@@ -57,7 +59,8 @@ def mine_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int, 
 
     Returns:
         What the JSON beside the output holds, and the Jaccard `overlap` with the round before: of its pairs and those
-        of this round that reach its threshold too. What a lower threshold lets in is no change of mind.
+        of this round that reach its threshold too. What a lower threshold lets in is no change of mind. In the
+        first round it is 0: what words alone found has margins of another kind.
     """
     output, work = Path(arguments.output), arguments.beside(".work")
     earlier, threshold = (lines_of(read_rows(before)), threshold_of(before)) if before else (set(), 0.0)
@@ -65,8 +68,9 @@ def mine_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int, 
         work.mkdir(parents=True, exist_ok=True)
         write_confirmed(arguments, encoder, number, earlier, work)
     shutil.rmtree(work, ignore_errors=True)
+    found = lines_of(read_rows(output), threshold)
     provenance = json.loads(arguments.beside(".json").read_text(encoding="utf-8"))
-    return {**provenance, "overlap": overlap(lines_of(read_rows(output), threshold), earlier)}
+    return {**provenance, "overlap": overlap(found, earlier) if number > 1 else 0.0}
 
 
 def write_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int, before: Lines, work: Path) -> None:
@@ -114,7 +118,7 @@ def mine_lexically(arguments: MineArguments, tokenizer: PreTrainedTokenizerBase,
         work.mkdir(parents=True, exist_ok=True)
         pools, generator = read_pools(arguments, work), np.random.default_rng(0)
         rows = [np.sort(generator.permutation(len(pool))[:MOST_SENTENCES]) for pool in pools]
-        texts = [[pool[row] for row in own] for pool, own in zip(pools, rows, strict=True)]
+        texts = [[pool[row][:MOST_LETTERS] for row in own] for pool, own in zip(pools, rows, strict=True)]
         words = [word_bags(own, tokenizer) for own in texts]
         found = lexical_neighbours((texts[0], texts[1]), (words[0], words[1]), arguments.k, rounds)
         forward, backward = (
@@ -124,7 +128,8 @@ def mine_lexically(arguments: MineArguments, tokenizer: PreTrainedTokenizerBase,
         candidates, reasons = select_pairs(
             forward, backward, arguments.threshold, "mutual", facts, arguments.max_length_ratio
         )
-        told = {"round": 0, "settings": asdict(arguments) | {"lexical_rounds": rounds}, "versions": versions()}
+        settings = recorded(arguments) | {"lexical_rounds": rounds, "sentences": [len(own) for own in rows]}
+        told = {"round": 0, "settings": settings, "versions": {name: version(name) for name in LIBRARIES}}
         mined = MinedPairs(pools, arguments.languages, candidates, reasons, told)
         mined.write(output, arguments.rejected)
     shutil.rmtree(work, ignore_errors=True)
@@ -140,7 +145,8 @@ def word_bags(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> spars
         for ids in tokenizer(block, add_special_tokens=False, verbose=False)["input_ids"]
     ]
     ends, words = np.cumsum([0, *map(len, found)]), np.concatenate(found)
-    return sparse.csr_matrix((np.ones(len(words), np.float32), words, ends), shape=(len(found), len(tokenizer)))
+    size = max(tokenizer.get_vocab().values()) + 1  # ids may have holes
+    return sparse.csr_matrix((np.ones(len(words), np.float32), words, ends), shape=(len(found), size))
 
 
 def pool_lines(candidates: Candidates, pools: tuple[Sentences, Sentences]) -> list[tuple[int, int]]:

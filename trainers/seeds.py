@@ -30,7 +30,7 @@ def run_seeds(run: Callable[[Arguments, Path], Any], args: Arguments, seeds: int
         settings: What the runs depend on besides `args`.
     """
     output, processes = Path(str(args.output_dir)), PartialState()
-    of_run = stepping_of(args) | schedule_of(args)
+    of_run = stepping_of(args) | schedule_of(args) | {"bf16": args.bf16, "fp16": args.fp16}
     settings = settings_of(settings, {name: value for name, value in of_run.items() if name != "seed"})
     check_same_settings(output / "settings.json", settings)
     processes.wait_for_everyone()  # before one of them writes

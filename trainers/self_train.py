@@ -48,7 +48,7 @@ from .arguments import (
     parse,
 )
 from .averaging import train_average
-from .checkpoints import alone, claim, digests, settings_of
+from .checkpoints import alone, claim, digests, drop, settings_of
 from .data.mixture import counts_of, mixture
 from .data.pairs import Languages
 from .data.readers import read_pairs
@@ -72,8 +72,8 @@ class SelfTrainArguments:
         mono: Text files, a sentence a line: of the source language first, then of each other language.
         mono_languages: Their codes; the files' names up to the first dot unless given.
         gold: Files of known pairs that the rounds are measured against, and that nothing is trained on.
-        lexical_rounds: How often translations of words are learned from the texts alone, before the first round;
-            0 for never.
+        lexical_rounds: How often translations of words are learned from the texts alone, before the first round,
+            where words move (`lexicon_start`); 0 for never.
         rounds: Most rounds.
         first_threshold: Smallest ratio margin in the first round.
         last_threshold: In the last.
@@ -119,10 +119,14 @@ class SelfTrainArguments:
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(f"--{name} is {getattr(self, name)}; it must be above 0 and at most 1")
 
-    def check_installed(self) -> None:
-        """Load what mining needs beside the core; refuse, in one line, what is not installed."""
+    def check_installed(self, lexicon_start: bool) -> None:
+        """Load what mining needs beside the core; refuse, in one line, what is not installed.
+
+        Args:
+            lexicon_start: Whether words move.
+        """
         load_faiss()
-        if self.lexical_rounds:
+        if self.lexical_rounds and lexicon_start:
             load_lexical()
 
     def files(self, source_language: str) -> dict[str, str]:
@@ -231,7 +235,11 @@ class SelfTraining:
         known = sum((seeds.counts for seeds in self.seeds), Counter())
         self.targets = to_mine({code: known[code] for code in self.targets}, self.arguments.many_pairs)
         if self.arguments.lexical_rounds and has_lexicon(self.model_arguments, self.args):
-            self.start_words()
+            try:
+                self.start_words()
+            except InputError:  # another text may be given then
+                drop(self.root)
+                raise
         number, overlapping = 0, 0.0
         while number < self.arguments.rounds and overlapping < self.arguments.enough_overlap:
             number += 1
@@ -272,21 +280,22 @@ class SelfTraining:
         if not number and not folder.exists():
             return self.given_model()
         set_seed(self.args.seed)
-        return load_model(replace(self.model_arguments, encoder=str(folder)), list(self.files), self.source)
+        saved = replace(self.model_arguments, encoder=str(folder), target_encoder=None)
+        return load_model(saved, list(self.files), self.source)
 
     def start_words(self) -> None:
         """Move the words of every language to translations that the texts show by themselves: round 0."""
-        folder = self.folder(0)
-        if (folder / "round.json").exists():
+        folder, model = self.folder(0), self.given_model()
+        if (folder / "round.json").exists() or len(model.towers) > 1:  # towers have no space in common
             return
         folder.mkdir(parents=True, exist_ok=True)
         figures = {code: self.mine_language(0, code, LEAST_MARGIN) for code in self.targets}
         rows = [row for code in self.targets for row in read_rows(self.pairs_file(0, code))]
-        if rows:
-            model = self.given_model()
+        if rows and not (folder / "model").exists():
             mined = tokenize_pairs(rows, self.tokenizer, model.config, self.args.max_length)
             special = self.tokenizer.all_special_ids
             start_from_translations(model, join_pairs([mined, *self.known_pairs(model.config)]), special, self.targets)
+            shutil.rmtree(folder / "model.partial", ignore_errors=True)
             model.save_pretrained(folder / "model.partial", tokenizer=self.tokenizer)
             (folder / "model.partial").rename(folder / "model")
         found = {"round": 0, "threshold": LEAST_MARGIN, "overlap": 0.0, "languages": figures}
@@ -317,7 +326,7 @@ class SelfTraining:
         figures = {code: self.mine_language(number, code, threshold, encoder) for code in self.targets}
         found = sum(each["pairs"] for each in figures.values())
         if found < (needed := 1 if self.seeds else self.args.train_batch_size):
-            shutil.rmtree(self.folder(number) if number > 1 else self.root)
+            drop(self.folder(number) if number > 1 else self.root)
             raise InputError(
                 f"round {number} found {found} pairs with a margin of {threshold:.2f} or more that are confirmed, and "
                 f"a batch takes {needed}; lower --first_threshold or --per_device_train_batch_size, or start from a "
@@ -428,7 +437,7 @@ def main(argv: list[str] | None = None) -> None:
     classes = SelfTrainArguments, ModelArguments, DataArguments, XLingAlignTrainingArguments
     arguments, model, data, args = parse(argv, *classes, program="self_train")
     log_to_screen(args.should_log)
-    arguments.check_installed()
+    arguments.check_installed(has_lexicon(model, args))
     training = SelfTraining(arguments, model, data, args)
     check_writable(args.output_dir)
     training.run()

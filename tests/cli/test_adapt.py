@@ -267,6 +267,14 @@ def test_other_contents_of_the_same_files_are_refused(folder, tmp_path, capsys, 
     assert (out / "adapt.json").read_bytes() == before
 
 
+def test_another_text_is_another_setting(folder, tmp_path, capsys):
+    main(words(folder, tmp_path, "--tolerance", "100", parallel="parallel.jsonl"))
+    with pytest.raises(SystemExit) as stop:
+        main(words(folder, tmp_path, "--tolerance", "100", parallel="parallel.jsonl", mono="sv.txt"))
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and f"mono ['{folder / 'nl.txt'}'], now ['{folder / 'sv.txt'}']" in said
+
+
 def test_without_faiss_it_is_told_before_anything_is_done(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(SystemExit) as stop:

@@ -95,6 +95,15 @@ def test_a_rerun_with_other_pairs_in_the_same_file_is_refused(flags, tmp_path, c
     assert f"other settings (contents of {tmp_path / 'pairs.tsv'} " in capsys.readouterr().err
 
 
+def test_settings_of_an_older_version_are_refused_in_one_line(flags, tmp_path, capsys):
+    own = [flags[2], "--max_steps", "1", "--save_steps", "1", "--output_dir", str(tmp_path / "out")]
+    align.main(own)
+    (tmp_path / "out" / "training_settings.json").write_text("[{}]")
+    with pytest.raises(SystemExit):
+        align.main(own)
+    assert "was made by an older version; give another --output_dir" in capsys.readouterr().err
+
+
 def test_a_run_goes_on_for_longer_and_may_log_and_save_otherwise(flags, tmp_path):
     own = [flags[2], "--save_steps", "2", "--output_dir", str(tmp_path / "out"), "--max_steps"]
     align.main([*own, "2"])

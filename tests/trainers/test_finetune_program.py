@@ -142,6 +142,7 @@ def test_runs_of_other_settings_or_data_are_not_mixed(flags, tmp_path, capsys):
     seeds = [*flags, "--seeds", "2", f"--output_dir={tmp_path}/out"]
     main(seeds)
     assert "other settings (learning_rate 0.003, now 0.004)" in refused([*seeds, "--learning_rate=4e-3"], capsys)
+    assert "(label_smoothing_factor 0.0, now 0.2)" in refused([*seeds, "--label_smoothing_factor=0.2"], capsys)
     (tmp_path / "train.tsv").write_text("what\tlabel\nsun\tlight\nmoon\tdark\n")
     assert "other settings (data " in refused(seeds, capsys)
 

@@ -20,7 +20,7 @@ from transformers import AutoModel
 from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from tests.trainers.adaptive import made_up
 from xling_align.eval.encoding import model_digest
-from xling_align.modeling_xling import XLingAlignModel, load_tokenizer
+from xling_align.modeling_xling import XLingAlignConfig, XLingAlignModel, load_tokenizer
 from xling_align.trainers import self_train
 from xling_align.trainers.adaptive import rounds, words
 from xling_align.trainers.data import mixture as mixing
@@ -243,7 +243,13 @@ def right_words(model: Path) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
-    ["rounds/0/de.work", "rounds/0/de.parquet", "rounds/1/de.work/source.vectors", "rounds/1/training/checkpoint-2"],
+    [
+        "rounds/0/de.work",
+        "rounds/0/de.parquet",
+        "rounds/0/model",
+        "rounds/1/de.work/source.vectors",
+        "rounds/1/training/checkpoint-2",
+    ],
 )
 def test_kill_9_and_rerun_give_the_same_pairs_and_weights_by_words(made_up_folder, tmp_path, moment):
     given = {**LEXICAL, "max_steps": "16", "learning_rate": "1e-3"}
@@ -300,6 +306,34 @@ def test_other_contents_of_the_same_files_are_not_gone_on_with(folder, tmp_path,
     told = "the model" if path.suffix == ".safetensors" else path
     assert stop.value.code == 2 and f"other settings (contents of {told}" in capsys.readouterr().err
     assert outputs(tmp_path / "out") == before
+
+
+def test_a_kill_between_the_moved_words_and_their_report_does_no_harm(made_up_folder, tmp_path):
+    self_train.main(flags(made_up_folder, tmp_path / "whole", **LEXICAL))
+    given = flags(made_up_folder, tmp_path / "cut", **LEXICAL)
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    rounds = tmp_path / "cut" / "rounds"
+    for path in (rounds / "0" / "round.json", tmp_path / "cut" / "model.safetensors"):
+        path.unlink()
+    shutil.rmtree(rounds / "1")
+    shutil.copytree(made_up_folder / "model", rounds / "0" / "model.partial")  # begun
+    self_train.main(given)
+    shutil.copytree(made_up_folder / "model", rounds / "0" / "model", dirs_exist_ok=True)  # complete
+    (rounds / "0" / "round.json").unlink()
+    self_train.main(given)
+    assert outputs(tmp_path / "cut").keys() == outputs(tmp_path / "whole").keys()
+
+
+def test_towers_have_no_words_to_start(made_up_folder, tmp_path, caplog):
+    torch.manual_seed(1)
+    config = XLingAlignConfig.from_pretrained(made_up_folder / "model").encoder_config
+    AutoModel.from_config(config).save_pretrained(tmp_path / "plain")
+    load_tokenizer(made_up_folder / "model").save_pretrained(tmp_path / "plain")
+    given = flags(made_up_folder, tmp_path / "out", **LEXICAL | {"first_threshold": "0.1"})
+    given[given.index("--encoder") + 1] = str(tmp_path / "plain")
+    self_train.main([*given, "--target_encoder", str(tmp_path / "plain")])
+    assert not (tmp_path / "out" / "rounds" / "0").exists()
+    assert len(XLingAlignModel.from_pretrained(tmp_path / "out").towers) == 2
 
 
 def test_two_commands_do_not_share_a_folder(folder, tmp_path, capsys):

@@ -38,6 +38,7 @@ LETTERS = (3, 4)  # of a group
 FIRST_LETTERS = 6  # of a word between spaces
 COMMON_LETTERS = 0.02  # share of a side's texts from which on a group of letters says nothing
 COMMON_WORD = 0.1  # likewise of a word
+FEW = 10  # texts that are never a large share
 
 
 class Libraries(NamedTuple):
@@ -85,12 +86,13 @@ def lexical_neighbours(
 
     Returns:
         Nearest targets of every source, and nearest sources of every target; `cosines` are the sum of that of the
-        letters and that of the words. Sentences that share nothing with any other have none, -1.
+        letters and that of the words.
     """
     latin = [list(map(load_lexical().anyascii, side)) for side in texts]
     letters = tuple(unit(rare(each, COMMON_LETTERS)) for each in letter_groups(latin))
     words = joined(words[0], (stems := first_letters(latin))[0]), joined(words[1], stems[1])
     own, other = (rare(each, COMMON_WORD) for each in words)
+    words = tuple((each > 0).astype(np.float32) for each in (own, other))
     both = (words[0].sum(0) > 0) & (words[1].sum(0) > 0)
     shared = sparse.diags(np.asarray(both, np.float32).ravel()).tocsr()
     parts = np.random.default_rng(0).integers(0, PARTS, len(texts[1]))
@@ -116,18 +118,18 @@ def first_letters(texts: Sequence[Sequence[str]]) -> tuple[Sparse, Sparse]:
 
 def counted(texts: Sequence[Sequence[str]], **settings: Any) -> tuple[Sparse, Sparse]:
     """Features of texts in Latin script, over one vocabulary."""
-    counts = load_lexical().vectorizer(binary=True, dtype=np.float32, **settings)
+    vectorizer = load_lexical().vectorizer(binary=True, dtype=np.float32, **settings)
     try:
-        counts.fit(chain(*texts))
+        every = vectorizer.fit_transform(chain(*texts))
     except ValueError:  # there are no letters
-        return sparse.csr_matrix((len(texts[0]), 0)), sparse.csr_matrix((len(texts[1]), 0))
-    return counts.transform(texts[0]), counts.transform(texts[1])
+        every = sparse.csr_matrix((len(texts[0]) + len(texts[1]), 0), dtype=np.float32)
+    return every[: len(texts[0])], every[len(texts[0]) :]
 
 
 def rare(counts: Sparse, common: float) -> Sparse:
     """Weigh features by how rare they are, log((n + 1) / (texts with it + 1)); common ones weigh nothing."""
     size, texts = counts.get_shape()[0], np.asarray(counts.sum(0)).ravel()
-    weights = np.where(texts > common * size, 0, np.log((size + 1) / (texts + 1)))
+    weights = np.where(texts > max(common * size, FEW), 0, np.log((size + 1) / (texts + 1)))
     weighed = (counts @ sparse.diags(weights.astype(np.float32))).tocsr()
     weighed.eliminate_zeros()
     return weighed
@@ -150,11 +152,11 @@ def neighbours(bags: tuple[Sparse, Sparse], k: int) -> tuple[Neighbours, Neighbo
 
 
 def nearest(queries: Sparse, keys: Sparse, k: int) -> Neighbours:
-    """The k keys with the largest products for each query; -1 where fewer have any."""
+    """The k keys with the largest products for each query; where fewer have any, the first key with a product of 0."""
     found = load_lexical().topn(queries, keys.T.tocsr(), top_n=k, sort=True, n_threads=torch.get_num_threads())
     place = np.arange(found.nnz) - np.repeat(found.indptr[:-1], np.diff(found.indptr))
     query = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
-    cosines, rows = np.zeros((found.shape[0], k), np.float32), np.full((found.shape[0], k), -1, np.int32)
+    cosines, rows = np.zeros((found.shape[0], k), np.float32), np.zeros((found.shape[0], k), np.int32)
     cosines[query, place], rows[query, place] = found.data, found.indices
     return Neighbours(cosines, rows)
 

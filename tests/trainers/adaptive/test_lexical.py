@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from tests.trainers.adaptive.made_up import lexicon, texts
+from tests.trainers.adaptive.made_up import NAMES, lexicon, texts
 from xling_align.eval.metrics.mining import Candidates
 from xling_align.trainers.adaptive import lexical
 from xling_align.trainers.adaptive.lexical import (
@@ -17,7 +17,6 @@ from xling_align.trainers.adaptive.lexical import (
 )
 
 SIZE, HIDDEN = 1000, 300
-EMPTY = (sparse.csr_matrix((3, 5), dtype=np.float32), sparse.csr_matrix((3, 5), dtype=np.float32))
 WORDS = {word: row for row, word in enumerate([*lexicon(), *lexicon().values()])}
 
 
@@ -72,7 +71,8 @@ def test_letters_are_compared_in_latin_script():
         sparse.csr_matrix((100, 5), dtype=np.float32),
     )
     forward, _ = lexical_neighbours(sides, (nothing, nothing), k=3, rounds=0)
-    assert forward.rows[:2].tolist() == [[0, -1, -1], [-1] * 3] and forward.cosines[0, 0] > 0.99
+    assert forward.rows[0, 0] == 0 and forward.cosines[0, 0] > 0.99
+    assert forward.cosines[0, 1] == forward.cosines[1, 0] == 0
     own, theirs = letter_groups([["zara", "lirolo"], ["zara", "mimo"]])
     assert (own @ theirs.T).toarray().tolist() == [[7, 0], [0, 0]]  # " za" to "ra ", and " zar" to "ara "
 
@@ -90,19 +90,30 @@ def test_the_nearest_are_those_of_all_products():
     for row in range(30):
         expected = np.sort(products[row])[::-1][:5]
         np.testing.assert_allclose(found.cosines[row], expected, rtol=1e-5)
-        there = found.rows[row] >= 0
+        there = found.cosines[row] > 0
         np.testing.assert_array_equal(there, expected > 0)
         np.testing.assert_allclose(products[row, found.rows[row][there]], expected[there], rtol=1e-5)
 
 
-def test_texts_that_share_nothing_have_no_neighbours():
-    for sides in ((["bana kenan", "guge", ""], ["pitit", "sypot", "."]), (["1", "2", "3"], ["一", "4", ""])):
-        check_alone(*lexical_neighbours(sides, EMPTY, rounds=2))
+@pytest.mark.parametrize("size", [9, 30, 60])
+def test_few_texts_find_each_other_if_they_share_something(size):
+    names = NAMES[:size]
+    nothing = sparse.csr_matrix((size, 5), dtype=np.float32)
+    for other, found in (
+        (names, size),
+        ([f"pi{row}" for row in range(size)], 0),
+        (["4 ."] * size, 0),
+        ([""] * size, 0),
+    ):
+        pairs = best_pairs(*lexical_neighbours((names, other), (nothing, nothing), rounds=2))
+        assert len(pairs.source) == found and (pairs.source == pairs.target).all()
 
 
-def check_alone(forward, backward):
-    assert (forward.rows == -1).all() and (backward.rows == -1).all()
-    assert len(best_pairs(forward, backward).source) == 0
+def test_a_name_on_both_sides_is_enough():
+    sides = ["zaravo", *["bana"] * 60], ["зараво", *["пито"] * 60]
+    nothing = sparse.csr_matrix((61, 5), dtype=np.float32)
+    pairs = best_pairs(*lexical_neighbours(sides, (nothing, nothing), rounds=0))
+    assert (pairs.source.tolist(), pairs.target.tolist()) == ([0], [0]) and pairs.margin[0] > 4
 
 
 def test_what_pairs_show_is_learned_and_what_they_do_not_stays(monkeypatch):
