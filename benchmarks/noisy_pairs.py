@@ -177,8 +177,6 @@ def separation(trainer: XLingAlignTrainer, seen: SeenWeights, wrong: np.ndarray)
     Returns:
         Areas under the ROC curve over all pairs and by language, and the mean weight of clean and of shuffled pairs.
     """
-    from sklearn.metrics import roc_auc_score
-
     pairs: Any = trainer.train_dataset
     weights, scores = (np.concatenate(column) for column in zip(*seen.seen, strict=True))
     rows = seen_rows(trainer)[: len(weights)]
@@ -190,19 +188,36 @@ def separation(trainer: XLingAlignTrainer, seen: SeenWeights, wrong: np.ndarray)
     clean, codes = ~wrong[rows], ["", *trainer.base.config.languages]
     if clean.all():
         return {"clean": float(weights.mean()), "kept": float((weights > 0).mean())}
-
-    def area(values: np.ndarray, chosen: np.ndarray) -> float | None:
-        both = len(set(clean[chosen])) == 2
-        return round(float(roc_auc_score(clean[chosen], values[chosen])), 4) if both else None
-
-    every, languages = np.ones(len(rows), bool), pairs.languages.reshape(-1, 2)[rows, 1]
+    languages = pairs.languages.reshape(-1, 2)[rows, 1]
     return {
-        "weights": area(weights, every),
-        "scores": area(scores, every),
+        "weights": area(weights, clean),
+        "scores": area(scores, clean),
         "clean": float(weights[clean].mean()),
         "shuffled": float(weights[~clean].mean()),
-        "languages": {codes[row]: area(weights, languages == row) for row in sorted(set(languages.tolist()))},
+        "languages": areas_by_language(weights, clean, languages, codes),
     }
+
+
+def area(values: np.ndarray, clean: np.ndarray) -> float | None:
+    """Area under the ROC curve of values that should be large for clean pairs; None of one kind alone."""
+    from sklearn.metrics import roc_auc_score
+
+    return round(float(roc_auc_score(clean, values)), 4) if len(set(clean)) == 2 else None
+
+
+def areas_by_language(
+    values: np.ndarray, clean: np.ndarray, languages: np.ndarray, codes: list[str]
+) -> dict[str, float | None]:
+    """`area` of each language's pairs."""
+    rows = sorted(set(languages.tolist()))
+    return {codes[row]: area(values[languages == row], clean[languages == row]) for row in rows}
+
+
+def separation_before(trainer: XLingAlignTrainer, pairs: TokenizedPairs, wrong: np.ndarray) -> dict[str, Any]:
+    """How well the evidence separates clean from shuffled pairs before training, as `separation`."""
+    odds, codes = np.asarray(trainer.pair_odds), ["", *trainer.base.config.languages]
+    by_language = areas_by_language(odds, ~wrong, pairs.languages[1::2], codes)
+    return {"weights": area(odds, ~wrong), "languages": by_language} if wrong.any() else {}
 
 
 def train(words: list[str], pairs: ShuffledPairs, seed: int, folder: Path, told: bool) -> dict[str, Any]:
@@ -232,6 +247,8 @@ def train(words: list[str], pairs: ShuffledPairs, seed: int, folder: Path, told:
     found = {"seconds": time.perf_counter() - start, "log": trainer.state.log_history}
     if trainer.kept_pairs is not None:
         wrong = pairs.wrong[trainer.kept_pairs]
+        given = pairs.tokenized(trainer.processing_class, trainer.base.config, args.max_length)
+        found["separation"] = separation_before(trainer, given, pairs.wrong)
         found |= {"wrong_left": float(wrong.mean()), "clean_kept": float((~wrong).sum() / (~pairs.wrong).sum())}
     return found if seen is None else found | {"separation": separation(trainer, seen, pairs.wrong)}
 

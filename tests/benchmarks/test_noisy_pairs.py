@@ -75,3 +75,14 @@ def test_the_separation_is_that_of_the_pairs_seen(program, pairs, tmp_path):
     told = program.separation(trainer, seen, wrong)
     assert told["weights"] == told["clean"] == 1.0 and told["shuffled"] == 0.0
     assert told["scores"] == found["scores"] < 1.0
+
+
+def test_the_separation_before_training_is_that_of_all_pairs(program, pairs, tmp_path):
+    mixed, wrong = program.shuffled(pairs, 0.5, seed=1)
+    trainer = XLingAlignTrainer(fresh_model(), arguments(tmp_path), mixed, processing_class=make_tokenizer())
+    trainer.pair_odds = ~wrong * 2.0 - 1
+    assert program.separation_before(trainer, mixed, wrong) == {"weights": 1.0, "languages": {"de": 1.0, "fr": 1.0}}
+    french = mixed.languages[1::2] == 3
+    trainer.pair_odds = np.where(french, -trainer.pair_odds, trainer.pair_odds)
+    assert program.separation_before(trainer, mixed, wrong)["languages"] == {"de": 1.0, "fr": 0.0}
+    assert program.separation_before(trainer, mixed, np.zeros(len(wrong), bool)) == {}
