@@ -202,7 +202,8 @@ def area(values: np.ndarray, clean: np.ndarray) -> float | None:
     """Area under the ROC curve of values that should be large for clean pairs; None of one kind alone."""
     from sklearn.metrics import roc_auc_score
 
-    return round(float(roc_auc_score(clean, values)), 4) if len(set(clean)) == 2 else None
+    finite = np.nan_to_num(values.astype(float))  # pairs that are not judged have infinite odds
+    return round(float(roc_auc_score(clean, finite)), 4) if len(set(clean)) == 2 else None
 
 
 def areas_by_language(
@@ -247,7 +248,8 @@ def train(words: list[str], pairs: ShuffledPairs, seed: int, folder: Path, told:
     found = {"seconds": time.perf_counter() - start, "log": trainer.state.log_history}
     if trainer.kept_pairs is not None:
         wrong = pairs.wrong[trainer.kept_pairs]
-        given = pairs.tokenized(trainer.processing_class, trainer.base.config, args.max_length)
+        tokenizer: Any = trainer.processing_class
+        given = pairs.tokenized(tokenizer, trainer.base.config, args.max_length)
         found["separation"] = separation_before(trainer, given, pairs.wrong)
         found |= {"wrong_left": float(wrong.mean()), "clean_kept": float((~wrong).sum() / (~pairs.wrong).sum())}
     return found if seen is None else found | {"separation": separation(trainer, seen, pairs.wrong)}
