@@ -33,7 +33,12 @@ CERTAIN = 0.15  # association from which on a word takes its translations' place
 SHARPNESS = 4  # power of the association, so that the best translation outweighs the many that come along with it
 
 
-def start_words(model: XLingAlignModel, tokenizer: PreTrainedTokenizerBase, pairs: TokenizedPairs) -> None:
+def start_words(
+    model: XLingAlignModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: TokenizedPairs,
+    languages: Sequence[str] | None = None,
+) -> None:
     """Move the words of a plain encoder to their translations, unless fewer pairs find each other then.
 
     An encoder that has seen much knows better where its words belong than counts do. A sample of the pairs tells, by
@@ -43,10 +48,11 @@ def start_words(model: XLingAlignModel, tokenizer: PreTrainedTokenizerBase, pair
         model: With one encoder.
         tokenizer: Its tokenizer.
         pairs: Token ids; a text's first and last token are special ones.
+        languages: Codes of those whose words move, and whose pairs decide; all but the source language unless given.
     """
-    sample = sampled(pairs)
+    sample = sampled(pairs, None if languages is None else [model.config.language_id(code) for code in languages])
     others = np.setdiff1d(np.arange(len(pairs)), np.concatenate(sample))
-    words, places = translated(model, pairs.take(others), tokenizer.all_special_ids)
+    words, places = translated(model, pairs.take(others), tokenizer.all_special_ids, languages)
     if not len(words):
         return
     table = model.get_input_embeddings().weight.data
@@ -58,12 +64,15 @@ def start_words(model: XLingAlignModel, tokenizer: PreTrainedTokenizerBase, pair
     if after < before:
         logger.warning("the words stay where the encoder has them, since more pairs find each other there")
     else:
-        start_from_translations(model, pairs, tokenizer.all_special_ids)
+        start_from_translations(model, pairs, tokenizer.all_special_ids, languages)
 
 
-def sampled(pairs: TokenizedPairs) -> list[np.ndarray]:
-    """Numbers of some pairs of each language pair: a thousand in all, and a fifth of them at most."""
-    groups = np.unique(pairs.groups)
+def sampled(pairs: TokenizedPairs, languages: Sequence[int] | None = None) -> list[np.ndarray]:
+    """Numbers of some pairs of each pair of languages, or of those with given ones: a thousand, a fifth at most."""
+    chosen = pairs.groups
+    if languages is not None:
+        chosen = chosen[np.isin(pairs.languages.reshape(-1, 2), languages).any(1)]
+    groups = np.unique(chosen)
     rows = (np.flatnonzero(pairs.groups == group) for group in groups)
     return [own[:: max(-(-len(own) // max(SAMPLE // len(groups), 2)), LEFT)] for own in rows]
 

@@ -56,7 +56,7 @@ from .data.resources import to_mine
 from .data.tokenized import TokenizedPairs, join_pairs, tokenize_pairs
 from .distributed import process_count
 from .facts import corpora_of, recipe_of, write_facts
-from .lexicon import start_from_translations
+from .lexicon import start_from_translations, start_words
 from .mine import MineArguments
 from .mine_rounds import hidden_pairs, mine_confirmed, mine_lexically, quality, read_rows
 from .programs import check_writable, log_to_screen, write_json
@@ -284,7 +284,10 @@ class SelfTraining:
         return load_model(saved, list(self.files), self.source)
 
     def start_words(self) -> None:
-        """Move the words of every language to translations that the texts show by themselves: round 0."""
+        """Move the words of every language to translations that the texts show by themselves: round 0.
+
+        They stay where fewer of a sample of the pairs found so find each other then: the model knows better.
+        """
         folder, model = self.folder(0), self.given_model()
         if (folder / "round.json").exists() or len(model.towers) > 1:  # towers have no space in common
             return
@@ -293,8 +296,7 @@ class SelfTraining:
         rows = [row for code in self.targets for row in read_rows(self.pairs_file(0, code))]
         if rows and not (folder / "model").exists():
             mined = tokenize_pairs(rows, self.tokenizer, model.config, self.args.max_length)
-            special = self.tokenizer.all_special_ids
-            start_from_translations(model, join_pairs([mined, *self.known_pairs(model.config)]), special, self.targets)
+            start_words(model, self.tokenizer, join_pairs([mined, *self.known_pairs(model.config)]), self.targets)
             shutil.rmtree(folder / "model.partial", ignore_errors=True)
             model.save_pretrained(folder / "model.partial", tokenizer=self.tokenizer)
             (folder / "model.partial").rename(folder / "model")

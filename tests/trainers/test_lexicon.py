@@ -20,6 +20,7 @@ from xling_align.trainers.lexicon import (
     sampled,
     start_from_translations,
     start_words,
+    translated,
 )
 
 ENGLISH, GERMAN, FRENCH = 1, 2, 3  # rows of the languages
@@ -232,6 +233,17 @@ def test_the_sample_is_none_of_what_is_counted_until_it_has_told(encoder_folders
     assert 0 < len(sample) <= len(pairs) / 5
     assert set(pairs.pair_ids) - set(counted[0].pair_ids) == set(pairs.pair_ids[sample])
     assert len(counted) == 2 and np.array_equal(counted[1].pair_ids, pairs.pair_ids)
+
+
+def test_the_pairs_of_the_languages_whose_words_move_decide(encoder_folders, monkeypatch):
+    model = XLingAlignModel.from_encoder(encoder_folders["bert"], LANGUAGES, language_token="none")
+    german, french = (spoken(np.random.default_rng(seed)) for seed in (0, 1))
+    french.languages[1::2] = FRENCH
+    pairs, moving = join_pairs([german, french]), []
+    monkeypatch.setattr(lexicon_file, "translated", lambda *given: moving.append(given[3]) or translated(*given))
+    start_words(model, make_tokenizer(), pairs, ["fr"])
+    (sample,) = sampled(pairs, [FRENCH])
+    assert len(sample) and (pairs.languages[2 * sample + 1] == FRENCH).all() and moving == [["fr"]] * 2
 
 
 def test_words_stay_where_the_encoder_knows_better(encoder_folders, caplog, monkeypatch):
