@@ -1,6 +1,7 @@
 """One step of pre-training, its gradient written to a file; run by test_pretrain.py."""
 
 import json
+import os
 import sys
 
 import torch
@@ -35,3 +36,4 @@ def main(folder: str, batch_size: int, settings: dict) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]))
+    os._exit(0)  # all is written; on an orderly way out threads of a process group may abort

@@ -1,6 +1,7 @@
 """One optimiser step of the trainer, its gradient and running means written to a file; run by test_trainer.py."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -92,3 +93,4 @@ def main(folder: str, batch_size: int, settings: dict) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]))
+    os._exit(0)  # all is written; on an orderly way out threads of a process group may abort
