@@ -262,7 +262,10 @@ class SelfTraining:
         corpora = {Path(path).name: {"pairs": "single sentences"} for path in self.files.values()}
         for seeds in self.seeds:
             corpora |= corpora_of(seeds.data, seeds.report)
-        recipe = recipe_of(self.model_arguments, self.args) | {"rounds": rounds}
+        recipe = recipe_of(self.model_arguments, self.args) | {
+            "rounds": rounds,
+            "lexical_rounds": self.arguments.lexical_rounds,
+        }
         write_facts(self.args.output_dir, str(self.model_arguments.encoder), corpora, recipe)
 
     def folder(self, number: int) -> Path:
@@ -288,8 +291,8 @@ class SelfTraining:
 
         They stay where fewer of a sample of the pairs found so find each other then: the model knows better.
         """
-        folder, model = self.folder(0), self.given_model()
-        if (folder / "round.json").exists() or len(model.towers) > 1:  # towers have no space in common
+        folder = self.folder(0)
+        if (folder / "round.json").exists() or len((model := self.given_model()).towers) > 1:  # no space in common
             return
         folder.mkdir(parents=True, exist_ok=True)
         figures = {code: self.mine_language(0, code, LEAST_MARGIN) for code in self.targets}

@@ -130,7 +130,7 @@ class XLingAlignTrainer(Trainer):
             self._tell_plan(pairs)
 
     def _kept(self, pairs: Any, languages: list[str]) -> Any:
-        """The pairs less those that the evidence speaks against, whose numbers are remembered."""
+        """The pairs less those that the evidence speaks against, whose numbers are remembered, and all odds."""
         self.kept_pairs = self.pair_odds = None
         if not self.args.pair_evidence or not isinstance(pairs, TokenizedPairs):
             return pairs

@@ -23,7 +23,7 @@ from xling_align.eval.metrics.mining import Candidates, best_candidates, united
 from xling_align.eval.metrics.neighbours import Neighbours
 from xling_align.modeling_xling import InputError
 
-from ..lexicon import associations
+from ..lexicon import SHARPNESS, associations
 
 Sparse = Any  # `scipy.sparse.csr_matrix`; its types don't say what operations on it give
 
@@ -33,7 +33,6 @@ PARTS = 4
 TRANSLATIONS = 5  # of a word, at most
 CERTAIN = 0.3  # association from which on a word stands for its translations altogether
 SHRINK = 4  # pairs that an association is held against: few of them prove little
-SHARPNESS = 4  # power of the association among a word's translations
 LETTERS = (3, 4)  # of a group
 FIRST_LETTERS = 6  # of a word between spaces
 COMMON_LETTERS = 0.02  # share of a side's texts from which on a group of letters says nothing
@@ -90,8 +89,7 @@ def lexical_neighbours(
     """
     latin = [list(map(load_lexical().anyascii, side)) for side in texts]
     letters = tuple(unit(rare(each, COMMON_LETTERS)) for each in letter_groups(latin))
-    words = joined(words[0], (stems := first_letters(latin))[0]), joined(words[1], stems[1])
-    own, other = (rare(each, COMMON_WORD) for each in words)
+    own, other = (rare(joined(*each), COMMON_WORD) for each in zip(words, first_letters(latin), strict=True))
     words = tuple((each > 0).astype(np.float32) for each in (own, other))
     both = (words[0].sum(0) > 0) & (words[1].sum(0) > 0)
     shared = sparse.diags(np.asarray(both, np.float32).ravel()).tocsr()
