@@ -2,7 +2,7 @@
 
 - Known pairs are hidden in two pools: 30 % of each side has its translation on the other, the rest are distractors,
   which share no sentence with the pairs. Some distractors are close to a translation all the same, so precision is a
-  lower bound.
+  lower bound. Where the language has too few sentences, some in others fill its pool (4,000 of 200,000 for German).
 - `xling mine` runs on the two files as its users run it. Then each search finds the neighbours both ways on the same
   vectors, in a process of its own. Brute force is a torch matrix product in blocks, in float32.
 - Memory is the most that a process held besides files it maps, without what it held before the search.
@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -40,16 +41,17 @@ from xling_align.trainers.programs import log_to_screen
 
 SHARE = 0.3  # of each side that has its translation on the other
 SEARCHES = ("brute force", "exact", "approximate")
+TASKS = ("xnli", "pawsx", "stsb", "sib200")  # whose texts are distractors; labels have one word and are left out
 BLOCK = 2048
 THRESHOLDS = (1.0, 1.02, 1.04, 1.06, 1.08, 1.1, 1.15, 1.2, 1.3)
 
 
 def other_texts(data_dir: Path, language: str) -> Iterator[str]:
     """Sentences of a language from the task data."""
-    for path in sorted([*data_dir.glob(f"xnli/{language}/*.tsv*"), *data_dir.glob(f"pawsx/{language}/*.tsv*")]):
+    for path in sorted(path for task in TASKS for path in data_dir.glob(f"{task}/{language}/*.tsv*")):
         with open_bytes(path) as stream:
             for line in stream.read().decode().splitlines()[1:]:
-                yield from line.split("\t")[:-1]
+                yield from line.split("\t")
     for path in sorted(data_dir.glob(f"ner/*/{language}/*.conll*")):
         with open_bytes(path) as stream:
             for sentence in stream.read().decode().split("\n\n"):
@@ -94,11 +96,16 @@ def hidden_pairs(data_dir: Path, language: str, size: int) -> tuple[list[str], l
     known, rest = pairs[: int(SHARE * size)], pairs[int(SHARE * size) :]
     distractors = size - len(known)
     english = (row["source"] for row in read_data_dir(data_dir) if row["target_language"] != language)
-    targets = [target for _, target in rest[:distractors]]
-    targets += distinct(other_texts(data_dir, language), taken[1], distractors - len(targets))
     sources = distinct(english, taken[0], distractors)
+    foreign = (row["target"] for row in read_data_dir(data_dir) if pair_id_of(row["source"], "und") not in taken[0])
+    targets = [target for _, target in rest[:distractors]]
+    others = chain(other_texts(data_dir, language), foreign)
+    targets += distinct(others, taken[1], distractors - len(targets))
     if min(len(sources), len(targets)) < distractors:
-        raise InputError(f"there are {len(targets)} distractors in {language!r}, {distractors} needed; lower --size")
+        raise InputError(
+            f"there are {len(sources)} distractors in 'en' and {len(targets)} in {language!r}, {distractors} needed; "
+            "lower --size"
+        )
     pools = [source for source, _ in known] + sources, [target for _, target in known] + targets
     orders = [generator.sample(range(size), size) for _ in pools]
     places = [{old: new for new, old in enumerate(order)} for order in orders]

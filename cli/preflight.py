@@ -91,7 +91,7 @@ def samples_of(args: argparse.Namespace, codes: list[str]) -> "dict[str, Sample]
     """
     from xling_align.eval.preflight import Sample
     from xling_align.modeling_xling import InputError
-    from xling_align.trainers.data.scripts import check_not_swapped
+    from xling_align.trainers.data.identification import check_not_swapped, identify
 
     if not args.texts and not args.data_dir:
         raise InputError("there are no sentences; give --texts xx.txt ... or --data_dir FOLDER")
@@ -116,9 +116,9 @@ def samples_of(args: argparse.Namespace, codes: list[str]) -> "dict[str, Sample]
             raise InputError(f"there are no sentences in {code!r}; give --texts {code}.txt")
         if args.source_language in found:
             both = args.source_language, code
-            texts = found[args.source_language].texts, found[code].texts
+            told = identify(found[args.source_language].texts), identify(found[code].texts)
             names = f"the text in {args.source_language!r}", f"the text in {code!r}"
-            check_not_swapped(both, texts, names, "swap the names of the files")
+            check_not_swapped(both, told, names, "swap the names of the files")
     return {code: found[code] for code in (*codes, args.source_language) if code in found}
 
 
@@ -129,8 +129,8 @@ def is_plain(path: Path) -> bool:
 
 def pair_rows(args: argparse.Namespace, codes: list[str]) -> Iterator[Any]:
     """All pairs with the source language that the flags name."""
+    from xling_align.trainers.data.identification import not_swapped
     from xling_align.trainers.data.readers import by_name, named_language, read_data_dir, read_pairs
-    from xling_align.trainers.data.scripts import not_swapped
 
     for path in args.texts:
         if not is_plain(path):
@@ -148,17 +148,13 @@ def sentences(path: Path) -> list[str]:
 
     Returns:
         The sentences, as they come.
-
-    Raises:
-        InputError: There is no such file.
     """
     from tempfile import TemporaryDirectory
 
-    from xling_align.modeling_xling import InputError
+    from xling_align.trainers.checks import check_files
     from xling_align.trainers.data.sentences import Sentences
 
-    if not path.is_file():
-        raise InputError(f"there is no file {str(path)!r}; give a text file with a sentence a line")
+    check_files(path)
     with TemporaryDirectory() as folder:
         return list(Sentences(path, Path(folder) / "text").after(0))
 

@@ -26,8 +26,8 @@ def run(args: argparse.Namespace) -> None:
     from xling_align.cli.models import quiet, text_encoder
     from xling_align.modeling_xling import InputError
     from xling_align.trainers.arguments import check_at_least, check_choice
+    from xling_align.trainers.data.identification import not_swapped
     from xling_align.trainers.data.readers import ReadReport, read_pairs
-    from xling_align.trainers.data.scripts import not_swapped
     from xling_align.trainers.programs import log_to_screen
     from xling_align.trainers.score import OUTPUTS, SCORES, scored, write_scored
 

@@ -28,10 +28,11 @@ from .align import load_model, with_lm_head
 from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, check_at_least
 from .averaging import train_average
 from .checkpoints import alone, check_same_settings, claim, digests, settings_of
+from .checks import check_files
+from .data.identification import check_texts_not_swapped, not_swapped
 from .data.mixture import mixture
 from .data.pairs import Languages, Pair, pair_id_of
 from .data.readers import ReadReport, by_name, named_language, read_data_dir, read_pairs
-from .data.scripts import check_texts_not_swapped, not_swapped
 from .data.sentences import NO_LANGUAGE, Sentences, copy_without
 from .data.tokenized import TokenizedPairs, join_pairs, tokenize_pairs
 from .facts import corpora_of, recipe_of, write_facts
@@ -96,9 +97,7 @@ class AdaptArguments:
                 f"--add_languages names {len(self.add_languages)} languages and --mono {len(self.mono)} files; "
                 "give a text file for each language, in the same order"
             )
-        for path in (*self.mono, *([self.source_mono] if self.source_mono else [])):
-            if not Path(path).is_file():
-                raise InputError(f"there is no file {path!r}; give a text file with a sentence a line")
+        check_files(*self.mono, self.source_mono)
         if not self.parallel and not self.source_mono:
             raise InputError(
                 "there is nothing to align the languages by; give --parallel FILE with pairs, or --source_mono FILE "

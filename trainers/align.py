@@ -27,9 +27,9 @@ from xling_align.modeling_xling import (
 from .adapters import add_adapters
 from .arguments import LEVELS, DataArguments, ModelArguments, XLingAlignTrainingArguments, one_line_errors, parse
 from .checkpoints import KeepSettings, checkpoint_of, run_settings
+from .data.identification import check_sides
 from .data.monolingual import language_of, read_monolingual, text_files
 from .data.readers import ReadReport, read_data_dir, read_pairs
-from .data.scripts import check_sides
 from .data.tokenized import TokenizedPairs, tokenize_pairs
 from .facts import corpora_of, recipe_of, write_facts
 from .levels import chosen_losses

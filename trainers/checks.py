@@ -1,5 +1,7 @@
 """What the programs refuse about their arguments, and losses that are not finite, one line each."""
 
+from pathlib import Path
+
 from torch import Tensor
 
 from xling_align.modeling_xling import InputError, nearest
@@ -48,6 +50,20 @@ def check_share(**values: float) -> None:
     for name, value in values.items():
         if not 0 < value <= 1:
             raise InputError(f"--{name} is {value}; it must be above 0 and at most 1")
+
+
+def check_files(*paths: str | Path | None) -> None:
+    """Refuse text files that are not there.
+
+    Args:
+        *paths: Of files; None stands for one that was not given.
+
+    Raises:
+        InputError: One of them is not there.
+    """
+    for path in paths:
+        if path and not Path(path).is_file():
+            raise InputError(f"there is no file {str(path)!r}; give a text file with an entry a line, also as .gz")
 
 
 def check_choice(name: str, given: str | list[str], accepted: tuple[str, ...]) -> None:

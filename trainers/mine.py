@@ -24,10 +24,10 @@ from xling_align.modeling_xling import InputError, XLingAlignConfig
 
 from .adaptive.mining import SELECTIONS, Members, Pool, document_candidates, select_pairs
 from .adaptive.neighbours import SEARCHES, load_faiss, nearest_neighbours
-from .arguments import check_at_least, check_choice
+from .checks import check_at_least, check_choice, check_files
+from .data.identification import check_not_swapped, identify
 from .data.mined import MinedPairs
 from .data.pairs import Languages
-from .data.scripts import check_not_swapped
 from .data.sentences import Sentences, document_ids
 
 logger = logging.getLogger("xling_align")
@@ -83,9 +83,7 @@ class MineArguments:
             raise InputError("--source_documents and --target_documents go together; give both or neither")
         for side in SIDES:
             Languages(f"{side}_language", getattr(self, f"{side}_language"))
-            for path in (getattr(self, side), getattr(self, f"{side}_documents")):
-                if path and not Path(path).is_file():
-                    raise InputError(f"there is no file {path!r}; give a text file with one entry a line, also as .gz")
+            check_files(getattr(self, side), getattr(self, f"{side}_documents"))
         if self.source_language == self.target_language:
             raise InputError(
                 f"both languages are {self.source_language!r}; translations are mined between two languages"
@@ -207,8 +205,9 @@ def read_pools(arguments: MineArguments, work: Path) -> tuple[Sentences, Sentenc
             f"{common} of {smaller} sentences are in both {arguments.source} and {arguments.target}; "
             "give a file for each language"
         )
-    texts, names = (pools[0].after(0), pools[1].after(0)), (arguments.source, arguments.target)
-    check_not_swapped(arguments.languages, texts, names, "swap --source_language and --target_language")
+    found = identify(pools[0].after(0)), identify(pools[1].after(0))
+    names = arguments.source, arguments.target
+    check_not_swapped(arguments.languages, found, names, "swap --source_language and --target_language")
     return pools
 
 

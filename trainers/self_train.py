@@ -49,6 +49,8 @@ from .arguments import (
 )
 from .averaging import train_average
 from .checkpoints import alone, claim, digests, drop, settings_of
+from .checks import check_files
+from .data.identification import check_texts_not_swapped
 from .data.mixture import counts_of, mixture
 from .data.pairs import Languages
 from .data.readers import read_pairs
@@ -139,7 +141,7 @@ class SelfTrainArguments:
             The files.
 
         Raises:
-            InputError: There is none of the source language, or of any other, or a code is none.
+            InputError: There is none of the source language or of any other, a code is none, or a file is not there.
         """
         codes = self.mono_languages or [Path(path).name.partition(".")[0] for path in self.mono]
         Languages("mono_languages", codes)
@@ -147,6 +149,7 @@ class SelfTrainArguments:
             raise InputError(
                 f"--mono names {len(self.mono)} files and --mono_languages {codes}; give each its own code"
             )
+        check_files(*self.mono)
         files = dict(zip(codes, self.mono, strict=True))
         if source_language not in files or len(files) < 2:
             raise InputError(
@@ -203,6 +206,7 @@ class SelfTraining:
         self.arguments, self.data, self.args = arguments, data, args
         self.model_arguments = wrapped_without(model_arguments, args)
         self.files = arguments.files(data.source_language)
+        check_texts_not_swapped(self.files, "swap the files of --mono, or their --mono_languages")
         self.source, *self.targets = self.files
         self.root = Path(args.output_dir) / "rounds"
         known = [data] if data.train_file or data.data_dir else []

@@ -46,8 +46,10 @@ def folder(tmp_path_factory) -> Path:
     (root / "sv.txt").write_text("\n".join(TEXTS["de"]) + "\n")
     (root / "plain.tsv").write_text("good morning\tguten morgen\n")
     (root / "empty.txt").write_text("")
-    (root / "cyrillic.txt").write_text("доброе утро\nсолнце и луна\n", encoding="utf-8")
-    (root / "swapped.tsv").write_text("доброе утро\tgood morning\nсолнце\tsun\n", encoding="utf-8")
+    (root / "cyrillic.txt").write_text("доброе утро\nсолнце и луна\nдобрый день\n", encoding="utf-8")
+    (root / "dutch.txt").write_text("hoe gaat het met je\nde zon en de maan schijnen\ngoedenacht allemaal\n")
+    (root / "swedish.txt").write_text("hur mår du\nsolen och månen skiner\ngod natt allihopa\n", encoding="utf-8")
+    (root / "swapped.tsv").write_text("доброе утро\tgood morning\nсолнце\tsun\nдень\tday\n", encoding="utf-8")
     rows = list(zip(TEXTS["en"], TEXTS["de"], strict=True))
     for name, code in (("replay", "de"), ("parallel", "nl"), ("other", "pl")):
         lines = [
@@ -211,6 +213,11 @@ BAD = {
         {"add_languages": "nl ru", "mono": "cyrillic.txt nl.txt", "source_mono": "en.txt"},
         (),
         ["cyrillic.txt looks like 'ru'", "nl.txt like 'nl'", "swap the files"],
+    ),
+    "texts of two added languages swapped": (
+        {"add_languages": "nl sv", "mono": "swedish.txt dutch.txt"},
+        (),
+        ["swedish.txt looks like 'sv'", "dutch.txt like 'nl'", "swap the files"],
     ),
     "pairs swapped by script": (
         {"add_languages": "ru", "mono": "cyrillic.txt", "parallel": "swapped.tsv"},

@@ -50,7 +50,7 @@ def inputs(tmp_path_factory) -> Path:
     (root / "one-column.tsv").write_text("good morning\ngood night\n")
     (root / "latin1.tsv").write_bytes("good\tgrün\nday\tschön\n".encode("latin-1"))
     (root / "one-side.tsv").write_text("good\t\n\tgut\n")
-    (root / "swapped.tsv").write_text("доброе утро\tgood morning\nсолнце\tsun\n", encoding="utf-8")
+    (root / "swapped.tsv").write_text("доброе утро\tgood morning\nсолнце\tsun\nдень\tday\n", encoding="utf-8")
     (root / "same.tsv").write_text("good\tgut\nGood\tgute\n")
     (root / "typo.yaml").write_text("learning_rat: 1.0e-3\n")
     (root / "list.yaml").write_text("- a\n- b\n")

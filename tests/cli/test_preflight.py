@@ -35,7 +35,7 @@ def folder(tmp_path_factory, encoder_folders):
     (root / "en.txt").write_text("\n".join(english for english, _ in PAIRS) + "\n")
     (root / "empty.txt").write_text("")
     (root / "de.txt").write_text("guten tag\n" * 50)
-    russian = [f"утро {number}" for number in range(30)]
+    russian = [f"доброе утро и солнце {number}" for number in range(30)]
     (root / "swapped").mkdir()
     (root / "swapped" / "en.txt").write_text("\n".join(russian), encoding="utf-8")
     (root / "swapped" / "ru.txt").write_text("\n".join(english for english, _ in PAIRS), encoding="utf-8")

@@ -23,8 +23,8 @@ from xling_align.eval.encoding import model_digest
 from xling_align.modeling_xling import XLingAlignConfig, XLingAlignModel, load_tokenizer
 from xling_align.trainers import self_train
 from xling_align.trainers.adaptive import rounds, words
+from xling_align.trainers.data import identification, resources
 from xling_align.trainers.data import mixture as mixing
-from xling_align.trainers.data import resources, scripts
 from xling_align.trainers.data.readers import read_pairs
 from xling_align.trainers.facts import read_facts
 
@@ -86,7 +86,7 @@ def flags(folder: Path, out: Path, **changes: str) -> list[str]:
 def test_examples_in_docstrings_hold():
     import doctest
 
-    for module in (rounds, mixing, resources, scripts, words):
+    for module in (rounds, mixing, resources, identification, words):
         outcome = doctest.testmod(module)
         assert outcome.attempted and not outcome.failed
 
@@ -376,7 +376,10 @@ BAD = {
         {"train_file": "gold.tsv", "target_language": "de", "many_pairs": "20"},
         ["de: 20 known pairs or more", "--many_pairs", "xling align"],
     ),
-    "languages swapped": ({"mono": "de.txt en.txt", "mono_languages": "en de"}, ["looks like", "swap"]),
+    "languages swapped": (
+        {"mono": "de.txt en.txt", "mono_languages": "en de"},
+        ["de.txt looks like 'de'", "swap the files of --mono"],
+    ),
     "two codes for three files": ({"mono_languages": "en"}, ["2 files", "its own code"]),
     "no code": ({"mono_languages": "en German!"}, ["German!", "ISO 639"]),
     "language that the model lacks": ({"mono_languages": "en pl"}, ["'pl'", "en, de, fr"]),
