@@ -1,4 +1,4 @@
-"""One round's mining of one language, on disk: what the words say, confirmed by the sentences or the round before.
+"""One round's mining of one language, on disk: what the words say, confirmed by other views of the same sentences.
 
 Before the first round there are pairs by words alone, which need no model (`mine_lexically`).
 """
@@ -19,7 +19,7 @@ from xling_align.eval.metrics.f1 import set_scores
 from xling_align.eval.metrics.mining import Candidates, best_candidates
 from xling_align.eval.metrics.neighbours import Neighbours
 
-from .adaptive.lexical import lexical_neighbours
+from .adaptive.lexical import bags_of, by_lexicon, lexical_neighbours, translated
 from .adaptive.mining import TAKEN, Pool, select_pairs
 from .adaptive.rounds import confirm, overlap
 from .adaptive.words import by_words, word_states
@@ -48,7 +48,9 @@ class Proposals(NamedTuple):
         return select_pairs(*best, threshold, arguments.selection, facts, arguments.max_length_ratio)
 
 
-def mine_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int, before: Path | None) -> dict[str, Any]:
+def mine_confirmed(
+    arguments: MineArguments, encoder: TextEncoder, number: int, before: Path | None, lexicon: bool = False
+) -> dict[str, Any]:
     """Mine one language and write what is confirmed; what is there already is not made again.
 
     Args:
@@ -56,6 +58,7 @@ def mine_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int, 
         encoder: The model.
         number: Of the round.
         before: Pairs of the round before, if there was one.
+        lexicon: Whether what these show of words is asked, too.
 
     Returns:
         What the JSON beside the output holds, and the Jaccard `overlap` with the round before: of its pairs and those
@@ -66,14 +69,16 @@ def mine_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int, 
     earlier, threshold = (lines_of(read_rows(before)), threshold_of(before)) if before else (set(), 0.0)
     if not output.exists():
         work.mkdir(parents=True, exist_ok=True)
-        write_confirmed(arguments, encoder, number, earlier, work)
+        write_confirmed(arguments, encoder, number, earlier, work, lexicon)
     shutil.rmtree(work, ignore_errors=True)
     found = lines_of(read_rows(output), threshold)
     provenance = json.loads(arguments.beside(".json").read_text(encoding="utf-8"))
     return {**provenance, "overlap": overlap(found, earlier) if number > 1 else 0.0}
 
 
-def write_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int, before: Lines, work: Path) -> None:
+def write_confirmed(
+    arguments: MineArguments, encoder: TextEncoder, number: int, before: Lines, work: Path, lexicon: bool
+) -> None:
     """Find a round's pairs and write them, with rejected candidates and provenance beside them.
 
     Args:
@@ -82,6 +87,7 @@ def write_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int,
         number: Of the round.
         before: Lines of the pairs of the round before.
         work: Folder for what takes long.
+        lexicon: As `mine_confirmed`.
     """
     pools = read_pools(arguments, work)
     _, *found = searched(arguments, encoder, pools, work)
@@ -93,13 +99,41 @@ def write_confirmed(arguments: MineArguments, encoder: TextEncoder, number: int,
     words = Proposals(by_words(sentences.forward, *states), by_words(sentences.backward, *states[::-1]))
     facts = Pool(pools[0].ids, pools[0].lengths), Pool(pools[1].ids, pools[1].lengths)
     candidates, reasons = words.chosen(arguments, arguments.threshold, facts)
-    others, kept = sentences.chosen(arguments, 0.0, facts)
-    places = pool_lines(candidates, pools)
-    weights = confirm(reasons, places, set(pool_lines(others.at(kept == TAKEN), pools)), before)
+    proposals = [sentences]
+    if lexicon:
+        proposals.append(by_last_pairs(sentences, pools, encoder.tokenizer, before))
+    views = [before]
+    for each in proposals:
+        others, kept = each.chosen(arguments, 0.0, facts)
+        views.append(set(pool_lines(others.at(kept == TAKEN), pools)))
+    weights = confirm(reasons, pool_lines(candidates, pools), views)
     told = {"round": number, **provenance(arguments, encoder)}
     figures = {"weight": weights, "round": np.full(len(weights), number)}
     mined = MinedPairs(pools, arguments.languages, candidates, reasons, told, figures)
     mined.write(Path(arguments.output), arguments.rejected)
+
+
+def by_last_pairs(
+    found: Proposals, pools: tuple[Sentences, Sentences], tokenizer: PreTrainedTokenizerBase, before: Lines
+) -> Proposals:
+    """The same neighbours by their words alone, translated by what the pairs of the round before show.
+
+    Args:
+        found: Neighbours by sentence vectors.
+        pools: The sentences.
+        tokenizer: That says what the words are.
+        before: Lines of the pairs of the round before.
+
+    Returns:
+        The neighbours.
+    """
+    texts = [[text[:MOST_LETTERS] for text in pool.after(0)] for pool in pools]
+    bags = bags_of((texts[0], texts[1]), (word_bags(texts[0], tokenizer), word_bags(texts[1], tokenizer)))
+    lines = np.array(sorted(before), int).reshape(-1, 2).T
+    source, target = (np.searchsorted(pool.lines, own) for pool, own in zip(pools, lines, strict=True))
+    nothing = np.zeros(len(before), np.float32)
+    sources, targets = translated(bags, Candidates(source, target, nothing, nothing))
+    return Proposals(by_lexicon(found.forward, sources, targets), by_lexicon(found.backward, targets, sources))
 
 
 def mine_lexically(arguments: MineArguments, tokenizer: PreTrainedTokenizerBase, rounds: int) -> dict[str, Any]:

@@ -6,8 +6,9 @@ adaptive_contrastive_framework.txt, section 2.2, gives no formulas; the form is 
 - First, words that two texts share show sentences that may be translations, these show words, and so on, with no
   model (`adaptive/lexical.py`); the words of each language move to the translations found so.
 - Round by round: of each sentence's neighbours by sentence vectors, the best by the ratio margin of their words
-  (`adaptive/words.py`), where it is mutual and above a threshold that falls from round to round. A pair counts if the
-  sentence vectors have it as mutual best too, or the round before had it.
+  (`adaptive/words.py`), where it is mutual and above a threshold that falls from round to round. A pair counts if two
+  of three say so, too: the sentence vectors, the round before, and the words alone as that round's pairs translate
+  them. Where no words were learned from the texts, one of the first two is enough.
 - A language with many known pairs is not mined for (`--many_pairs`); the plan is logged before the first round.
 - Training on these pairs and on known ones (`--train_file`, `--data_dir`), in a fixed proportion.
 - The running average of the weights is what mines in the next round, and what the next round starts from.
@@ -366,7 +367,8 @@ class SelfTraining:
         if encoder is None:
             found = mine_lexically(arguments, self.tokenizer, own.lexical_rounds)
         else:
-            found = mine_confirmed(arguments, encoder, number, before if before.exists() else None)
+            lexicon = self.pairs_file(0, code).exists()
+            found = mine_confirmed(arguments, encoder, number, before if before.exists() else None, lexicon)
         figures = {name: found[name] for name in ("pairs", "rejected", "overlap")}
         return figures | quality(output, self.gold(code)) if own.gold else figures
 

@@ -21,12 +21,13 @@ from tests.conftest import LANGUAGES, encoder_config, make_tokenizer
 from tests.trainers.adaptive import made_up
 from xling_align.eval.encoding import model_digest
 from xling_align.modeling_xling import XLingAlignConfig, XLingAlignModel, load_tokenizer
-from xling_align.trainers import self_train
+from xling_align.trainers import mine_rounds, self_train
 from xling_align.trainers.adaptive import rounds, words
 from xling_align.trainers.data import identification, resources
 from xling_align.trainers.data import mixture as mixing
 from xling_align.trainers.data.readers import read_pairs
 from xling_align.trainers.facts import read_facts
+from xling_align.trainers.mine_rounds import lines_of, read_rows
 
 SETS = [texts.split() for texts in ("good morning night day sun moon", "guten morgen nacht tag sonne mond")]
 ENGLISH, GERMAN = ([" ".join(words) for words in itertools.permutations(words, 3)] for words in SETS)
@@ -212,6 +213,7 @@ def made_up_folder(tmp_path_factory) -> Path:
     return root
 
 
+GOLD = {(line, line) for line in range(1, 201)}  # of the made-up texts
 LEXICAL = {"lexical_rounds": "6", "rounds": "1", "first_threshold": "0.5", "max_steps": "2", "lexicon_start": "true"}
 
 
@@ -229,6 +231,24 @@ def test_words_start_at_translations_that_the_texts_show_by_themselves(made_up_f
     assert shares[0] < 0.2 and shares[1] > 0.6
     first = report(tmp_path / "out", 1)["languages"]["de"], report(tmp_path / "without", 1)["languages"]["de"]
     assert first[0]["recall"] > first[1]["recall"] + 0.1
+
+
+def test_two_of_three_views_confirm_a_pair(made_up_folder, tmp_path, monkeypatch):
+    seen, confirm = [], mine_rounds.confirm
+
+    def watched(reasons, pairs, views):
+        seen.append([set(view) for view in views])
+        return confirm(reasons, pairs, views)
+
+    monkeypatch.setattr(mine_rounds, "confirm", watched)
+    self_train.main(flags(made_up_folder, tmp_path, **LEXICAL | {"rounds": "2"}))
+    for number, views in enumerate(seen, 1):
+        before, now = (read_rows(tmp_path / "rounds" / str(each) / "de.parquet") for each in (number - 1, number))
+        assert len(views) == 3 and views[0] == lines_of(before)
+        votes = [sum((row["source_line"], row["target_line"]) in view for view in views) for row in now]
+        assert [row["weight"] for row in now] == [1.0 if count == 3 else 0.5 for count in votes] and min(votes) == 2
+        by_sentences, by_lexicon = (len(view & GOLD) / len(view) for view in views[1:])
+        assert by_lexicon > 2 * by_sentences  # the model was never trained
 
 
 def right_words(model: Path) -> float:

@@ -6,6 +6,9 @@ alike). The sentences that find each other by these show which words go together
 `trainers/lexicon.py`; translated by that, more sentences find each other, and so on, a little more each time. Words
 are the model's own and, since these may be mere syllables, the first letters of those between spaces.
 
+In the rounds that follow, with a model, they are a view of their own: translated by what the last round's pairs show,
+do the words of two sentences say that each is the other's best?
+
 Every pair speaks for its own words, and once taken would be found again whatever it is. So the sentences are in four
 parts, and what tells a sentence's words is learned from the others: without that the first mistakes stay.
 """
@@ -24,6 +27,7 @@ from xling_align.eval.metrics.neighbours import Neighbours
 from xling_align.modeling_xling import InputError
 
 from ..lexicon import SHARPNESS, associations
+from .words import reordered
 
 Sparse = Any  # `scipy.sparse.csr_matrix`; its types don't say what operations on it give
 
@@ -38,6 +42,18 @@ FIRST_LETTERS = 6  # of a word between spaces
 COMMON_LETTERS = 0.02  # share of a side's texts from which on a group of letters says nothing
 COMMON_WORD = 0.1  # likewise of a word
 FEW = 10  # texts that are never a large share
+
+
+class Bags(NamedTuple):
+    """What the sentences of a source and of a target side hold, by how rare it is.
+
+    Attributes:
+        letters: Groups of letters in Latin script, rows of length 1 (sentences, groups).
+        words: Of the model's vocabulary, and by their first letters (sentences, words).
+    """
+
+    letters: tuple[Sparse, Sparse]
+    words: tuple[Sparse, Sparse]
 
 
 class Libraries(NamedTuple):
@@ -87,21 +103,66 @@ def lexical_neighbours(
         Nearest targets of every source, and nearest sources of every target; `cosines` are the sum of that of the
         letters and that of the words.
     """
-    latin = [list(map(load_lexical().anyascii, side)) for side in texts]
-    letters = tuple(unit(rare(each, COMMON_LETTERS)) for each in letter_groups(latin))
-    own, other = (rare(joined(*each), COMMON_WORD) for each in zip(words, first_letters(latin), strict=True))
-    words = tuple((each > 0).astype(np.float32) for each in (own, other))
-    both = (words[0].sum(0) > 0) & (words[1].sum(0) > 0)
-    shared = sparse.diags(np.asarray(both, np.float32).ravel()).tocsr()
-    parts = np.random.default_rng(0).integers(0, PARTS, len(texts[1]))
-    found = neighbours(letters, k)
+    bags = bags_of(texts, words)
+    found = neighbours(bags.letters, k)
     for _ in tqdm(range(rounds), "learning words", unit=" rounds", disable=None):
-        pairs, translated = best_pairs(*found), sparse.csr_matrix(other.shape, dtype=np.float32)
-        for part in range(PARTS):
-            translations = learned(words, pairs.at(parts[pairs.target] != part), shared)
-            translated += sparse.diags((parts == part).astype(np.float32)) @ other @ translations
-        found = neighbours((joined(letters[0], unit(own)), joined(letters[1], unit(translated))), k)
+        found = neighbours(translated(bags, best_pairs(*found)), k)
     return found
+
+
+def bags_of(texts: tuple[Sequence[str], Sequence[str]], words: tuple[Sparse, Sparse]) -> Bags:
+    """What sentences hold; about a kilobyte each.
+
+    Args:
+        texts: Sentences of both sides.
+        words: As `lexical_neighbours`.
+
+    Returns:
+        Their letters and words.
+    """
+    latin = [list(map(load_lexical().anyascii, side)) for side in texts]
+    one, other = (unit(rare(each, COMMON_LETTERS)) for each in letter_groups(latin))
+    own, theirs = (rare(joined(*each), COMMON_WORD) for each in zip(words, first_letters(latin), strict=True))
+    return Bags((one, other), (own, theirs))
+
+
+def translated(bags: Bags, pairs: Candidates) -> tuple[Sparse, Sparse]:
+    """Both sides' letters and words, those of the target side translated by what pairs of other parts show.
+
+    Args:
+        bags: Of both sides' sentences.
+        pairs: Sentences that speak for words.
+
+    Returns:
+        Rows of both sides, of length 1 in letters and in words, whose products tell how alike sentences are.
+    """
+    own, other = bags.words
+    there = (own > 0).astype(np.float32), (other > 0).astype(np.float32)
+    both = (there[0].sum(0) > 0) & (there[1].sum(0) > 0)
+    shared = sparse.diags(np.asarray(both, np.float32).ravel()).tocsr()
+    parts = np.random.default_rng(0).integers(0, PARTS, other.shape[0])
+    found = sparse.csr_matrix(other.shape, dtype=np.float32)
+    for part in range(PARTS):
+        translations = learned(there, pairs.at(parts[pairs.target] != part), shared)
+        found += sparse.diags((parts == part).astype(np.float32)) @ other @ translations
+    return joined(bags.letters[0], unit(own)), joined(bags.letters[1], unit(found))
+
+
+def by_lexicon(found: Neighbours, queries: Sparse, keys: Sparse) -> Neighbours:
+    """The same neighbours by the products of their rows, best first.
+
+    Args:
+        found: Nearest keys of every query; a row of -1 stands for none.
+        queries: Rows of the queries, as `translated` gives them.
+        keys: Likewise of the keys.
+
+    Returns:
+        The neighbours; `cosines` are the products.
+    """
+    products = np.empty(found.rows.shape, np.float32)
+    for place, rows in enumerate(found.rows.T):
+        products[:, place] = np.asarray(queries.multiply(keys[rows]).sum(1)).ravel()
+    return reordered(Neighbours(np.where(found.rows < 0, -np.inf, products), found.rows))
 
 
 def letter_groups(texts: Sequence[Sequence[str]]) -> tuple[Sparse, Sparse]:

@@ -25,22 +25,22 @@ def overlap(first: Set, second: Set) -> float:
     return len(first & second) / max(len(first | second), 1)
 
 
-def confirm(reasons: np.ndarray, pairs: Sequence, view: Set, before: Set) -> np.ndarray:
-    """Take out pairs that nothing else speaks for, and weigh the others.
+def confirm(reasons: np.ndarray, pairs: Sequence, views: Sequence[Set]) -> np.ndarray:
+    """Take out pairs that two or more other views do not speak for, and weigh the rest.
 
     >>> reasons = np.full(3, TAKEN)
-    >>> confirm(reasons, ["a", "b", "c"], view={"a", "b"}, before={"a"}).tolist(), (reasons == TAKEN).tolist()
+    >>> confirm(reasons, ["a", "b", "c"], [{"a", "b"}, {"a"}]).tolist(), (reasons == TAKEN).tolist()
     ([1.0, 0.5, 0.0], [True, True, False])
 
     Args:
         reasons: What became of each candidate (candidates,); changed in place where a taken one is not confirmed.
         pairs: The candidates.
-        view: Pairs that another view of the model finds.
-        before: Pairs of the round before.
+        views: Pairs that each other view finds, or that were found before.
 
     Returns:
-        Weights (candidates,), by which pairs are drawn for training: 1 for what both speak for, 0.5 for what one does.
+        Weights (candidates,), by which pairs are drawn for training: 1 for what all speak for, 0.5 for what all but
+        one do.
     """
-    votes = np.array([(pair in view) + (pair in before) for pair in pairs], float).reshape(len(pairs))
-    reasons[(reasons == TAKEN) & (votes == 0)] = UNCONFIRMED
-    return votes / 2
+    missing = np.array([sum(pair not in view for view in views) for pair in pairs], int).reshape(len(pairs))
+    reasons[(reasons == TAKEN) & (missing > 1)] = UNCONFIRMED
+    return np.array([1, 0.5, 0])[np.minimum(missing, 2)]

@@ -124,5 +124,10 @@ def by_words(found: Neighbours, queries: WordStates, keys: WordStates) -> Neighb
         there = rows >= 0
         if there.any():
             similarities[query, there] = word_similarities(queries.of(query), [keys.of(row) for row in rows[there]])
-    order = np.argsort(-similarities, axis=1, kind="stable")
-    return Neighbours(*(np.take_along_axis(each, order, 1) for each in (similarities, found.rows)))
+    return reordered(Neighbours(similarities, found.rows))
+
+
+def reordered(found: Neighbours) -> Neighbours:
+    """Neighbours, best first."""
+    order = np.argsort(-found.cosines, axis=1, kind="stable")
+    return Neighbours(*(np.take_along_axis(each, order, 1) for each in found))

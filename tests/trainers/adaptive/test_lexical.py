@@ -6,14 +6,18 @@ from scipy import sparse
 
 from tests.trainers.adaptive.made_up import NAMES, lexicon, texts
 from xling_align.eval.metrics.mining import Candidates
+from xling_align.eval.metrics.neighbours import Neighbours
 from xling_align.trainers.adaptive import lexical
 from xling_align.trainers.adaptive.lexical import (
+    bags_of,
     best_pairs,
+    by_lexicon,
     first_letters,
     learned,
     letter_groups,
     lexical_neighbours,
     nearest,
+    translated,
 )
 
 SIZE, HIDDEN = 1000, 300
@@ -132,3 +136,30 @@ def test_what_pairs_show_is_learned_and_what_they_do_not_stays(monkeypatch):
     np.testing.assert_allclose(found[4], [0, 0, 0, 0, 1])
     monkeypatch.setattr(lexical, "SHRINK", 0)
     assert learned((own, other), pairs, shared)[2, 0] == pytest.approx(1)
+
+
+def test_pairs_of_other_sentences_translate_the_words_of_one():
+    sides, found = texts(SIZE, HIDDEN), []
+    given = bags_of(sides, (bags(sides[0]), bags(sides[1])))
+    rows = np.arange(HIDDEN)
+    known = Candidates(rows, rows, np.zeros(HIDDEN), np.zeros(HIDDEN))
+    for pairs in (known.at(rows[:0]), known):
+        own, other = translated(given, pairs)
+        products = np.asarray(own[:HIDDEN].multiply(other[:HIDDEN]).sum(1)).ravel()
+        found.append(products.mean())
+    assert found[1] > found[0] + 0.3
+
+
+def test_neighbours_are_ordered_by_the_products_of_their_rows():
+    generator = np.random.default_rng(0)
+    queries, keys = (sparse.csr_matrix(generator.random((size, 20)).astype(np.float32)) for size in (6, 9))
+    rows = np.stack([generator.permutation(9)[:4] for _ in range(6)]).astype(np.int32)
+    rows[0, 2:] = -1  # a query with two neighbours
+    found = by_lexicon(Neighbours(np.zeros((6, 4), np.float32), rows), queries, keys)
+    products = (queries @ keys.T).toarray()
+    for query in range(6):
+        there = found.rows[query] >= 0
+        assert there.tolist() == sorted(there, reverse=True) and set(found.rows[query]) == set(rows[query])
+        np.testing.assert_allclose(found.cosines[query][there], products[query, found.rows[query][there]], rtol=1e-5)
+        assert (np.diff(found.cosines[query][there]) <= 0).all()
+    assert np.isneginf(found.cosines[0, 2:]).all()
