@@ -31,6 +31,7 @@ from .data.tokenized import batched
 from .mine import SIDES, MineArguments, provenance, read_pools, recorded, searched
 
 MOST_SENTENCES = 50_000  # of each side that are compared by words alone
+FEWEST_TAUGHT = 100  # pairs of the round before, or they tell nothing of words
 MOST_LETTERS = 2_000  # of a sentence that are read for that
 LIBRARIES = ("xling-align", "tokenizers", "anyascii", "scikit-learn", "sparse-dot-topn")  # that it depends on
 Lines = set[tuple[int, int]]
@@ -100,7 +101,7 @@ def write_confirmed(
     facts = Pool(pools[0].ids, pools[0].lengths), Pool(pools[1].ids, pools[1].lengths)
     candidates, reasons = words.chosen(arguments, arguments.threshold, facts)
     proposals = [sentences]
-    if lexicon:
+    if lexicon and len(before) >= FEWEST_TAUGHT:
         proposals.append(by_last_pairs(sentences, pools, encoder.tokenizer, before))
     views = [before]
     for each in proposals:

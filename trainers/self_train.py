@@ -8,7 +8,7 @@ adaptive_contrastive_framework.txt, section 2.2, gives no formulas; the form is 
 - Round by round: of each sentence's neighbours by sentence vectors, the best by the ratio margin of their words
   (`adaptive/words.py`), where it is mutual and above a threshold that falls from round to round. A pair counts if two
   of three say so, too: the sentence vectors, the round before, and the words alone as that round's pairs translate
-  them. Where no words were learned from the texts, one of the first two is enough.
+  them. Where no words were learned from the texts, or that round has few pairs, one of the first two is enough.
 - A language with many known pairs is not mined for (`--many_pairs`); the plan is logged before the first round.
 - Training on these pairs and on known ones (`--train_file`, `--data_dir`), in a fixed proportion.
 - The running average of the weights is what mines in the next round, and what the next round starts from.
