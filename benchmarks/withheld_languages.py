@@ -5,9 +5,9 @@ For each language and seed:
 - `encoder`: the encoder as it is;
 - `before`: aligned on pairs of all other languages by the recipe `default`; its `lexicon_start` leaves a language
   without pairs behind, `--before_without_lexicon` does not;
-- `rounds`: from there, the train-mine loop on plain text of the language and of English. Of each side, 30 % have their
-  translation on the other; all other English sentences are from other languages' pairs, so that no sentence of the
-  language is a translation of them;
+- `rounds`: from there, the train-mine loop on plain text: all sentences of the language's pairs, or `--size`, and as
+  many in English. Of each side, 30 % have their translation on the other; all other English sentences are from other
+  languages' pairs, so that no sentence of the language is a translation of them;
 - `true pairs`: from `before`, as many steps on all pairs of the language.
 
 In both the words of the language start at the translations that its pairs show, mined or true; `--without_lexicon`
@@ -76,12 +76,12 @@ class Texts:
         """One of the files."""
         return self.folder / name
 
-    def draw(self, rows: list[Pair], size: int, others: int, generator: random.Random) -> None:
+    def draw(self, rows: list[Pair], size: int | None, others: int, generator: random.Random) -> None:
         """Choose and write; a sentence occurs once on its side.
 
         Args:
             rows: Pairs of all languages.
-            size: Plain sentences of each side at most.
+            size: Plain sentences of each side at most; all unless given.
             others: Pairs of other languages at most.
             generator: Draws.
 
@@ -102,7 +102,7 @@ class Texts:
         generator.shuffle(own)
         generator.shuffle(rest)
         dev, true = own[:HELD_OUT], own[HELD_OUT:]
-        size = min(size, len(true))
+        size = min(size or len(true), len(true))
         hidden = round(SHARE * size)
         english = {pair_id_of(row["source"], "und"): row["source"] for row in rest}
         apart = [text for meaning, text in english.items() if meaning not in taken[0]][: size - hidden]
@@ -255,7 +255,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--encoder", default="model_cards/xling-mini-base", help="encoder that has seen no pairs")
     parser.add_argument("--languages", nargs="+", default=["nl"], help="taken away one at a time (default nl)")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each language (default 1)")
-    parser.add_argument("--size", type=int, default=20_000, help="plain sentences of each side (default 20,000)")
+    parser.add_argument("--size", type=int, help="plain sentences of each side at most (default all)")
     parser.add_argument("--others", type=int, default=60_000, help="pairs of other languages (default 60,000)")
     parser.add_argument("--steps_before", type=int, default=300, help="of aligning the others (default 300)")
     parser.add_argument("--rounds", type=int, default=4, help="of mining (default 4)")
