@@ -43,9 +43,11 @@ def base(language: str) -> str:
 
 
 def first_texts(path: str | Path) -> list[str]:
-    """The first lines of a text file, as many as are looked at."""
+    """The first lines of a text file, as many as are looked at; a file without any is refused."""
     lines = (line for _, line in text_lines(Path(path)) if not isinstance(line, LeftOut))
-    return list(islice(lines, TEXTS))
+    if not (texts := list(islice(lines, TEXTS))):
+        raise InputError(f"{path} holds no sentence; give a text file with a sentence a line")
+    return texts
 
 
 def swapped(claimed: tuple[str, str], found: tuple[str, str], names: tuple[str, str]) -> bool:
