@@ -253,7 +253,7 @@ class Adaptation:
         corpora |= json.loads((self.work / "corpora.json").read_text(encoding="utf-8"))
         recipe = recipe_of(ModelArguments(encoder=given.model, lexicon_start=True), self.args)
         if given.source_mono:
-            recipe |= {name: self.rounds[name] for name in ("rounds", "lexical_rounds")}
+            recipe["rounds"] = self.rounds["rounds"]
         write_facts(self.output, given.model, corpora, recipe | {"added_languages": given.add_languages})
 
     def stream(self, files: list[str], languages: list[str], report: ReadReport) -> Iterator[Pair]:

@@ -30,8 +30,9 @@ from .data.sentences import NO_LANGUAGE, Sentences
 from .data.tokenized import batched
 from .mine import SIDES, MineArguments, provenance, read_pools, recorded, searched
 
-MOST_SENTENCES = 50_000  # of each side that are compared by words alone
+MOST_SENTENCES = 50_000  # of each side that are compared by words alone, all with all
 FEWEST_TAUGHT = 100  # pairs of the round before, or they tell nothing of words
+MOST_ASKED = 100_000  # sentences of each side whose letters and words are held in memory, about 5 kilobytes each
 MOST_LETTERS = 2_000  # of a sentence that are read for that
 LIBRARIES = ("xling-align", "tokenizers", "anyascii", "scikit-learn", "sparse-dot-topn")  # that it depends on
 Lines = set[tuple[int, int]]
@@ -59,7 +60,8 @@ def mine_confirmed(
         encoder: The model.
         number: Of the round.
         before: Pairs of the round before, if there was one.
-        lexicon: Whether what these show of words is asked, too.
+        lexicon: Whether letters, and words as these translate them, are asked, too; not of fewer than a hundred
+            pairs, and not in texts of more than 100,000 sentences.
 
     Returns:
         What the JSON beside the output holds, and the Jaccard `overlap` with the round before: of its pairs and those
@@ -100,15 +102,17 @@ def write_confirmed(
     words = Proposals(by_words(sentences.forward, *states), by_words(sentences.backward, *states[::-1]))
     facts = Pool(pools[0].ids, pools[0].lengths), Pool(pools[1].ids, pools[1].lengths)
     candidates, reasons = words.chosen(arguments, arguments.threshold, facts)
-    proposals = [sentences]
-    if lexicon and len(before) >= FEWEST_TAUGHT:
-        proposals.append(by_last_pairs(sentences, pools, encoder.tokenizer, before))
-    views = [before]
-    for each in proposals:
+    proposals = {"sentence vectors": sentences}
+    if lexicon and len(before) >= FEWEST_TAUGHT and max(map(len, pools)) <= MOST_ASKED:
+        proposals["letters and words"] = by_last_pairs(sentences, pools, encoder.tokenizer, before)
+    views = {"round before": before}
+    for name, each in proposals.items():
         others, kept = each.chosen(arguments, 0.0, facts)
-        views.append(set(pool_lines(others.at(kept == TAKEN), pools)))
-    weights = confirm(reasons, pool_lines(candidates, pools), views)
-    told = {"round": number, **provenance(arguments, encoder)}
+        spoken = (kept == TAKEN) & (others.cosine > 0)  # of what shares nothing none is the best
+        views[name] = set(pool_lines(others.at(spoken), pools))
+    weights = confirm(reasons, pool_lines(candidates, pools), list(views.values()))
+    told = {"round": number, "views": list(views), **provenance(arguments, encoder)}
+    told["versions"] |= {name: version(name) for name in LIBRARIES if len(views) > 2}
     figures = {"weight": weights, "round": np.full(len(weights), number)}
     mined = MinedPairs(pools, arguments.languages, candidates, reasons, told, figures)
     mined.write(Path(arguments.output), arguments.rejected)
@@ -117,7 +121,7 @@ def write_confirmed(
 def by_last_pairs(
     found: Proposals, pools: tuple[Sentences, Sentences], tokenizer: PreTrainedTokenizerBase, before: Lines
 ) -> Proposals:
-    """The same neighbours by their words alone, translated by what the pairs of the round before show.
+    """The same neighbours by letters and by words, translated by what the pairs of the round before show.
 
     Args:
         found: Neighbours by sentence vectors.

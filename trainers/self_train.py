@@ -7,8 +7,9 @@ adaptive_contrastive_framework.txt, section 2.2, gives no formulas; the form is 
   model (`adaptive/lexical.py`); the words of each language move to the translations found so.
 - Round by round: of each sentence's neighbours by sentence vectors, the best by the ratio margin of their words
   (`adaptive/words.py`), where it is mutual and above a threshold that falls from round to round. A pair counts if two
-  of three say so, too: the sentence vectors, the round before, and the words alone as that round's pairs translate
-  them. Where no words were learned from the texts, or that round has few pairs, one of the first two is enough.
+  of three say so, too: the sentence vectors, the round before, and letters and words as that round's pairs translate
+  them. Where no words were learned from the texts, that round has few pairs, or there are more than 100,000
+  sentences, one of the first two is enough; the JSON beside the pairs names who was asked.
 - A language with many known pairs is not mined for (`--many_pairs`); the plan is logged before the first round.
 - Training on these pairs and on known ones (`--train_file`, `--data_dir`), in a fixed proportion.
 - The running average of the weights is what mines in the next round, and what the next round starts from.
@@ -267,10 +268,7 @@ class SelfTraining:
         corpora = {Path(path).name: {"pairs": "single sentences"} for path in self.files.values()}
         for seeds in self.seeds:
             corpora |= corpora_of(seeds.data, seeds.report)
-        recipe = recipe_of(self.model_arguments, self.args) | {
-            "rounds": rounds,
-            "lexical_rounds": self.arguments.lexical_rounds,
-        }
+        recipe = recipe_of(self.model_arguments, self.args) | {"rounds": rounds}
         write_facts(self.args.output_dir, str(self.model_arguments.encoder), corpora, recipe)
 
     def folder(self, number: int) -> Path:
@@ -297,7 +295,10 @@ class SelfTraining:
         They stay where fewer of a sample of the pairs found so find each other then: the model knows better.
         """
         folder = self.folder(0)
-        if (folder / "round.json").exists() or len((model := self.given_model()).towers) > 1:  # no space in common
+        if (folder / "round.json").exists():
+            return
+        model = self.given_model()
+        if len(model.towers) > 1:  # they have no space in common
             return
         folder.mkdir(parents=True, exist_ok=True)
         figures = {code: self.mine_language(0, code, LEAST_MARGIN) for code in self.targets}

@@ -198,7 +198,11 @@ BAD = {
     "a file too few": ({"add_languages": "nl sv"}, (), ["2 languages", "1 files"]),
     "no such text": ({"mono": "none.txt"}, (), ["none.txt", "no file"]),
     "empty text": ({"mono": "empty.txt"}, (), ["empty.txt", "no sentence"]),
-    "texts swapped by name": ({"mono": "en.txt", "source_mono": "nl.txt"}, (), ["nl.txt looks like 'nl'", "swap"]),
+    "texts swapped by name": (
+        {"mono": "en.txt", "source_mono": "nl.txt"},
+        (),
+        ["nl.txt is named after 'nl'", "en.txt after 'en'", "swap"],
+    ),
     "texts swapped by script": (
         {"add_languages": "ru", "mono": "en.txt", "source_mono": "cyrillic.txt"},
         (),
@@ -207,12 +211,12 @@ BAD = {
     "texts of two added languages swapped by name": (
         {"add_languages": "nl sv", "mono": "sv.txt nl.txt"},
         (),
-        ["sv.txt looks like 'sv'", "nl.txt like 'nl'", "swap the files"],
+        ["sv.txt is named after 'sv'", "nl.txt after 'nl'", "swap the files"],
     ),
     "texts of two added languages swapped by script": (
-        {"add_languages": "nl ru", "mono": "cyrillic.txt nl.txt", "source_mono": "en.txt"},
+        {"add_languages": "nl ru", "mono": "cyrillic.txt dutch.txt", "source_mono": "en.txt"},
         (),
-        ["cyrillic.txt looks like 'ru'", "nl.txt like 'nl'", "swap the files"],
+        ["cyrillic.txt looks like 'ru'", "dutch.txt like 'nl'", "swap the files"],
     ),
     "texts of two added languages swapped": (
         {"add_languages": "nl sv", "mono": "swedish.txt dutch.txt"},

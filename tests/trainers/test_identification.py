@@ -24,8 +24,8 @@ def test_three_sentences_tell_their_language(code):
     assert identify(TEXTS[code]) == code
 
 
-def test_fewer_than_three_texts_say_nothing():
-    assert identify(TEXTS["en"][:2]) == "und"
+def test_fewer_than_three_texts_with_letters_say_nothing():
+    assert identify(TEXTS["en"][:2]) == identify([*TEXTS["en"][:2], "3", "..."]) == ""
     check_sides(pairs("de", "en", ("en", "de"))[:2], "few.tsv")
 
 
@@ -46,12 +46,13 @@ def test_one_known_language_is_enough():
 
 def test_a_region_or_script_is_not_in_the_way():
     check_sides(pairs("en", "de", ("en-GB", "de-AT")), "x.tsv")
-    with pytest.raises(InputError, match="looks like 'de-AT'"):
+    with pytest.raises(InputError, match="looks like 'de'"):
         check_sides(pairs("de", "en", ("en-GB", "de-AT")), "x.tsv")
 
 
 def test_another_language_than_both_is_not_swapped():
     check_sides(pairs("la", "nl", ("en", "de")), "x.tsv")
+    check_sides(pairs("la", "en", ("en", "de")), "x.tsv")  # wrong, but not by being swapped
 
 
 def test_languages_of_a_mixed_file_are_told_apart():
@@ -69,7 +70,16 @@ def test_names_tell_where_texts_do_not(tmp_path, first, second, refused):
         (tmp_path / name).write_text("\n".join(TEXTS[code]))
     files = {"en": str(tmp_path / "x.de.txt"), "de": str(tmp_path / "x.en.txt")}
     if refused:
-        with pytest.raises(InputError, match="x.de.txt looks like 'de'"):
+        with pytest.raises(InputError, match="x.de.txt is named after 'de' and .*x.en.txt after 'en'; swap them"):
             check_texts_not_swapped(files, "swap them")
     else:
         check_texts_not_swapped(files, "swap them")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [(b"", ""), (b"\n \n\t\n", "line 1: empty"), (b"\xff\xfe\n", "line 1: not UTF-8")]
+)
+def test_a_text_without_a_sentence_is_refused_with_the_reason(tmp_path, text, reason):
+    (tmp_path / "en.txt").write_bytes(text)
+    with pytest.raises(InputError, match=f"en.txt holds no sentence.*{reason}.*a sentence a line"):
+        check_texts_not_swapped({"en": str(tmp_path / "en.txt")}, "swap them")

@@ -244,6 +244,8 @@ def test_all_views_but_one_confirm_a_pair_and_few_pairs_tell_nothing_of_words(ma
     self_train.main(flags(made_up_folder, tmp_path, **LEXICAL | {"rounds": "2"}))
     for number, views in enumerate(seen, 1):
         before, now = (read_rows(tmp_path / "rounds" / str(each) / "de.parquet") for each in (number - 1, number))
+        told = json.loads((tmp_path / "rounds" / str(number) / "de.json").read_text())
+        assert told["views"] == ["round before", "sentence vectors", "letters and words"][: len(views)]
         assert views[0] == lines_of(before) and len(views) == (3 if len(before) >= 100 else 2)
         votes = [sum((row["source_line"], row["target_line"]) in view for view in views) for row in now]
         weights = [1.0 if count == len(views) else 0.5 for count in votes]
@@ -422,7 +424,13 @@ def test_bad_input_is_one_line(name, folder, tmp_path, capsys):
     assert stop.value.code == 2 and len(errors) == 1
     for word in expected:
         assert word in errors[0]
-    assert name not in ("empty text", "languages swapped") or not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["empty text", "languages swapped"])
+def test_bad_texts_are_refused_before_anything_is_written(name, folder, tmp_path):
+    with pytest.raises(SystemExit):
+        self_train.main(flags(folder, tmp_path / "out", **BAD[name][0]))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_line_of_a_million_characters_is_left_out(folder, tmp_path, caplog):

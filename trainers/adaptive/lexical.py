@@ -6,8 +6,8 @@ alike). The sentences that find each other by these show which words go together
 `trainers/lexicon.py`; translated by that, more sentences find each other, and so on, a little more each time. Words
 are the model's own and, since these may be mere syllables, the first letters of those between spaces.
 
-In the rounds that follow, with a model, they are a view of their own: translated by what the last round's pairs show,
-do the words of two sentences say that each is the other's best?
+In the rounds that follow, with a model, letters and words are a view of their own: do they say, translated by what the
+last round's pairs show, that of two sentences each is the other's best?
 
 Every pair speaks for its own words, and once taken would be found again whatever it is. So the sentences are in four
 parts, and what tells a sentence's words is learned from the others: without that the first mistakes stay.
@@ -111,7 +111,7 @@ def lexical_neighbours(
 
 
 def bags_of(texts: tuple[Sequence[str], Sequence[str]], words: tuple[Sparse, Sparse]) -> Bags:
-    """What sentences hold; about a kilobyte each.
+    """What sentences hold; at its peak five kilobytes each.
 
     Args:
         texts: Sentences of both sides.

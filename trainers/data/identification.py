@@ -28,13 +28,15 @@ def identifier() -> LanguageIdentifier:
 
 
 def identify(texts: Iterable[str]) -> str:
-    """The language of the first texts, as far as 139 languages go; `und` of fewer than three.
+    """The language of the first texts, as far as 139 languages go; empty of fewer than three with letters.
 
     >>> identify(["one cup of tea", "with milk", "please"]), identify(["eine Tasse Tee", "mit Milch", "bitte"])
     ('en', 'de')
+    >>> identify(["1", "2", "3:0"])
+    ''
     """
-    first = [text[:LETTERS] for text in islice(texts, TEXTS)]
-    return identifier().classify(" ".join(first))[0] if len(first) >= FEWEST else "und"
+    first = [text[:LETTERS] for text in islice(texts, TEXTS) if any(map(str.isalpha, text[:LETTERS]))]
+    return identifier().classify(" ".join(first))[0] if len(first) >= FEWEST else ""
 
 
 def base(language: str) -> str:
@@ -44,42 +46,60 @@ def base(language: str) -> str:
 
 def first_texts(path: str | Path) -> list[str]:
     """The first lines of a text file, as many as are looked at; a file without any is refused."""
-    lines = (line for _, line in text_lines(Path(path)) if not isinstance(line, LeftOut))
-    if not (texts := list(islice(lines, TEXTS))):
-        raise InputError(f"{path} holds no sentence; give a text file with a sentence a line")
+    texts, bad = [], []
+    for number, line in text_lines(Path(path)):
+        if isinstance(line, LeftOut):
+            bad.append(f"line {number}: {line}")
+        elif line.strip(" \t\0"):
+            texts.append(line)
+        if len(texts) == TEXTS:
+            break
+    if not texts:
+        reason = f"; {len(bad)} lines are unusable ({bad[0]})" if bad else ""
+        raise InputError(f"{path} holds no sentence{reason}; give a text file with a sentence a line")
     return texts
 
 
-def swapped(claimed: tuple[str, str], found: tuple[str, str], names: tuple[str, str]) -> bool:
-    """Whether two languages are swapped, as far as texts and file names tell.
+def told_swapped(claimed: tuple[str, str], found: tuple[str, str]) -> bool:
+    """Whether texts tell that two languages are swapped.
 
     Nothing in a model tells: its language states follow the language that is claimed.
 
     Args:
-        claimed: The codes that are given.
+        claimed: The codes that are given; scripts and regions are not told apart.
         found: What the texts of both sides are in, as `identify` has it.
-        names: Of both sides' files.
 
     Returns:
-        Whether neither side is in its own language, and one is in the other's or both bear the other's code and not
-        their own.
+        Whether each side is in the other's language; of a language that can't be told, whether the other's text is in
+        its place and none in the other's.
 
     Example:
-        >>> swapped(("en", "de"), ("de", "en"), ("a.txt", "b.txt")), swapped(("en", "chr"), ("ff", "en"), ("a", "b"))
-        (True, True)
-        >>> swapped(("en", "chr"), ("en", "ff"), ("a", "b")), swapped(("en", "de"), ("la", "la"), ("de.txt", "en.txt"))
-        (False, True)
+        >>> told_swapped(("en", "de-AT"), ("de", "en")), told_swapped(("en", "de"), ("fr", "en"))
+        (True, False)
+        >>> told_swapped(("en", "chr"), ("ff", "en")), told_swapped(("en", "chr"), ("en", "ff"))
+        (True, False)
+    """
+    own, labels = [base(code) for code in claimed], identifier().labels
+    known = [code in labels for code in own]
+    return any(known) and all(
+        text == other if there else text not in ("", one)
+        for text, one, other, there in zip(found, own, own[::-1], known[::-1], strict=True)
+    )
+
+
+def named_swapped(claimed: tuple[str, str], names: tuple[str, str]) -> bool:
+    """Whether each of two files bears the other's code and not its own.
+
+    >>> [named_swapped(("en", "de"), names) for names in (("de.txt", "en.txt"), ("en-de.de", "en-de.en"))]
+    [True, False]
     """
     own = [base(code) for code in claimed]
-    if any(text == one for text, one in zip(found, own, strict=True)):
-        return False
     parts = [set(Path(name).name.lower().replace("-", ".").replace("_", ".").split(".")) for name in names]
-    named = [other in part and one not in part for part, one, other in zip(parts, own, own[::-1], strict=True)]
-    return all(named) or any(text == other for text, other in zip(found, own[::-1], strict=True))
+    return all(other in part and one not in part for part, one, other in zip(parts, own, own[::-1], strict=True))
 
 
 def check_not_swapped(languages: tuple[str, str], found: tuple[str, str], names: tuple[str, str], advice: str) -> None:
-    """Refuse two sides of which each looks like the other's language.
+    """Refuse two sides that are in each other's place.
 
     Args:
         languages: The codes that are claimed.
@@ -88,14 +108,18 @@ def check_not_swapped(languages: tuple[str, str], found: tuple[str, str], names:
         advice: What to do about it.
 
     Raises:
-        InputError: They do.
+        InputError: The texts tell, or the names do and neither text is in its own language.
     """
-    if swapped(languages, found, names):
-        raise InputError(f"{names[0]} looks like {languages[1]!r} and {names[1]} like {languages[0]!r}; {advice}")
+    if told_swapped(languages, found):
+        raise InputError(f"{names[0]} looks like {found[0]!r} and {names[1]} like {found[1]!r}; {advice}")
+    own = any(text == base(code) for text, code in zip(found, languages, strict=True))
+    if not own and named_swapped(languages, names):
+        first, second = languages
+        raise InputError(f"{names[0]} is named after {second!r} and {names[1]} after {first!r}; {advice}")
 
 
 def check_texts_not_swapped(files: Mapping[str, str], advice: str) -> None:
-    """Refuse text files of which two look like each other's language.
+    """Refuse text files without a sentence, and those of which two are in each other's place.
 
     Args:
         files: Text files by language.
