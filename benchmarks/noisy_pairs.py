@@ -24,6 +24,7 @@ from xling_align.cli.ablate import kept, words
 from xling_align.cli.tasks import TASKS, Setting, measure
 from xling_align.modeling_xling import InputError
 from xling_align.trainers.adaptive.confidence import PairConfidence
+from xling_align.trainers.adaptive.evidence import pair_evidence
 from xling_align.trainers.adaptive.similarities import BatchSimilarities
 from xling_align.trainers.align import PairData, build, check_writable, pair_stream
 from xling_align.trainers.arguments import (
@@ -214,9 +215,9 @@ def areas_by_language(
     return {codes[row]: area(values[languages == row], clean[languages == row]) for row in rows}
 
 
-def separation_before(trainer: XLingAlignTrainer, pairs: TokenizedPairs, wrong: np.ndarray) -> dict[str, Any]:
+def separation_before(pairs: TokenizedPairs, wrong: np.ndarray, languages: list[str]) -> dict[str, Any]:
     """How well the evidence separates clean from shuffled pairs before training, as `separation`."""
-    odds, codes = np.asarray(trainer.pair_odds), ["", *trainer.base.config.languages]
+    odds, codes = pair_evidence(pairs), ["", *languages]
     by_language = areas_by_language(odds, ~wrong, pairs.languages[1::2], codes)
     return {"weights": area(odds, ~wrong), "languages": by_language} if wrong.any() else {}
 
@@ -250,7 +251,7 @@ def train(words: list[str], pairs: ShuffledPairs, seed: int, folder: Path, told:
         wrong = pairs.wrong[trainer.kept_pairs]
         tokenizer: Any = trainer.processing_class
         given = pairs.tokenized(tokenizer, trainer.base.config, args.max_length)
-        found["separation"] = separation_before(trainer, given, pairs.wrong)
+        found["separation"] = separation_before(given, pairs.wrong, trainer.base.config.languages)
         found |= {"wrong_left": float(wrong.mean()), "clean_kept": float((~wrong).sum() / (~pairs.wrong).sum())}
     return found if seen is None else found | {"separation": separation(trainer, seen, pairs.wrong)}
 

@@ -37,10 +37,11 @@ from xling_align.trainers import align, self_train
 from xling_align.trainers.adapt import mixed_files
 from xling_align.trainers.arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, parse
 from xling_align.trainers.averaging import train_average
+from xling_align.trainers.checkpoints import check_same_settings
 from xling_align.trainers.data.pairs import Pair, pair_id_of
 from xling_align.trainers.data.readers import read_data_dir
 from xling_align.trainers.languages import add_languages, start_languages
-from xling_align.trainers.programs import log_to_screen
+from xling_align.trainers.programs import log_to_screen, write_json
 from xling_align.trainers.self_train import SelfTrainArguments
 
 SHARE = 0.3  # of each side of the plain text that has its translation on the other
@@ -55,10 +56,14 @@ def draw(given: argparse.Namespace) -> None:
     """Write the texts of all runs that have none yet."""
     runs = [(language, seed) for language in given.languages for seed in range(given.seeds)]
     texts = [(Texts(Path(given.output_dir) / language / f"seed-{seed}", language), seed) for language, seed in runs]
+    settings = {"size": given.size, "others": given.others}
+    for each, _ in texts:
+        check_same_settings(each.path("draw_settings.json"), settings)
     missing = [(each, seed) for each, seed in texts if not each.path("drawn.json").exists()]
     rows = list(read_data_dir(given.data_dir, None, CORPORA)) if missing else []
     for each, seed in missing:
         each.draw(rows, given.size, given.others, random.Random(seed))
+        write_json(each.path("draw_settings.json"), settings)
 
 
 class Texts:
@@ -102,7 +107,7 @@ class Texts:
         generator.shuffle(own)
         generator.shuffle(rest)
         dev, true = own[:HELD_OUT], own[HELD_OUT:]
-        size = min(size or len(true), len(true))
+        size = len(true) if size is None else min(size, len(true))
         hidden = round(SHARE * size)
         english = {pair_id_of(row["source"], "und"): row["source"] for row in rest}
         apart = [text for meaning, text in english.items() if meaning not in taken[0]][: size - hidden]

@@ -25,10 +25,10 @@ from xling_align.eval.metrics.retrieval import retrieval_scores
 from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignModel, load_tokenizer
 
 from .align import load_model, with_lm_head
-from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments, check_at_least
+from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments
 from .averaging import train_average
 from .checkpoints import alone, check_same_settings, claim, digests, settings_of
-from .checks import check_files
+from .checks import check_at_least, check_files
 from .data.identification import check_texts_not_swapped, not_swapped
 from .data.mixture import mixture
 from .data.pairs import Languages, Pair, pair_id_of

@@ -19,7 +19,7 @@ from xling_align.eval.metrics.f1 import set_scores
 from xling_align.eval.metrics.mining import Candidates, best_candidates
 from xling_align.eval.metrics.neighbours import Neighbours
 
-from .adaptive.lexical import bags_of, by_lexicon, lexical_neighbours, translated
+from .adaptive.lexical import bags_of, by_lexicon, lexical_neighbours, with_translations
 from .adaptive.mining import TAKEN, Pool, select_pairs
 from .adaptive.rounds import confirm, overlap
 from .adaptive.words import by_words, word_states
@@ -48,6 +48,11 @@ class Proposals(NamedTuple):
         """Candidates, and what became of each."""
         best = best_candidates(self.forward, self.backward)
         return select_pairs(*best, threshold, arguments.selection, facts, arguments.max_length_ratio)
+
+    def best(self, arguments: MineArguments, facts: tuple[Pool, Pool]) -> Candidates:
+        """What is chosen whatever its margin; of neighbours that share nothing none is."""
+        candidates, reasons = self.chosen(arguments, 0.0, facts)
+        return candidates.at((reasons == TAKEN) & (candidates.cosine > 0))
 
 
 def mine_confirmed(
@@ -107,9 +112,7 @@ def write_confirmed(
         proposals["letters and words"] = by_last_pairs(sentences, pools, encoder.tokenizer, before)
     views = {"round before": before}
     for name, each in proposals.items():
-        others, kept = each.chosen(arguments, 0.0, facts)
-        spoken = (kept == TAKEN) & (others.cosine > 0)  # of what shares nothing none is the best
-        views[name] = set(pool_lines(others.at(spoken), pools))
+        views[name] = set(pool_lines(each.best(arguments, facts), pools))
     weights = confirm(reasons, pool_lines(candidates, pools), list(views.values()))
     told = {"round": number, "views": list(views), **provenance(arguments, encoder)}
     told["versions"] |= {name: version(name) for name in LIBRARIES if len(views) > 2}
@@ -137,7 +140,7 @@ def by_last_pairs(
     lines = np.array(sorted(before), int).reshape(-1, 2).T
     source, target = (np.searchsorted(pool.lines, own) for pool, own in zip(pools, lines, strict=True))
     nothing = np.zeros(len(before), np.float32)
-    sources, targets = translated(bags, Candidates(source, target, nothing, nothing))
+    sources, targets = with_translations(bags, Candidates(source, target, nothing, nothing))
     return Proposals(by_lexicon(found.forward, sources, targets), by_lexicon(found.backward, targets, sources))
 
 

@@ -45,13 +45,12 @@ from .arguments import (
     DataArguments,
     ModelArguments,
     XLingAlignTrainingArguments,
-    check_at_least,
     one_line_errors,
     parse,
 )
 from .averaging import train_average
 from .checkpoints import alone, claim, digests, drop, settings_of
-from .checks import check_files
+from .checks import check_at_least, check_files
 from .data.identification import check_texts_not_swapped
 from .data.mixture import counts_of, mixture
 from .data.pairs import Languages

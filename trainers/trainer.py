@@ -130,12 +130,11 @@ class XLingAlignTrainer(Trainer):
             self._tell_plan(pairs)
 
     def _kept(self, pairs: Any, languages: list[str]) -> Any:
-        """The pairs less those that the evidence speaks against, whose numbers are remembered, and all odds."""
-        self.kept_pairs = self.pair_odds = None
+        """The pairs less those that the evidence speaks against, whose numbers are remembered."""
+        self.kept_pairs = None
         if not self.args.pair_evidence or not isinstance(pairs, TokenizedPairs):
             return pairs
-        self.pair_odds = pair_evidence(pairs)
-        kept = self.pair_odds >= KEPT_FROM
+        kept = pair_evidence(pairs) >= KEPT_FROM
         self.kept_pairs, targets = np.flatnonzero(kept), pairs.languages[1::2]
         shares = ", ".join(f"{languages[row - 1]} {kept[targets == row].mean():.1%}" for row in np.unique(targets))
         logger.info("pair evidence: %s of %s pairs are kept (%s)", f"{kept.sum():,}", f"{len(kept):,}", shares)

@@ -77,12 +77,11 @@ def test_the_separation_is_that_of_the_pairs_seen(program, pairs, tmp_path):
     assert told["scores"] == found["scores"] < 1.0
 
 
-def test_the_separation_before_training_is_that_of_all_pairs(program, pairs, tmp_path):
+def test_the_separation_before_training_is_that_of_all_pairs(program, pairs, monkeypatch):
     mixed, wrong = program.shuffled(pairs, 0.5, seed=1)
-    trainer = XLingAlignTrainer(fresh_model(), arguments(tmp_path), mixed, processing_class=make_tokenizer())
-    trainer.pair_odds = np.where(wrong, -1.0, np.inf)
-    assert program.separation_before(trainer, mixed, wrong) == {"weights": 1.0, "languages": {"de": 1.0, "fr": 1.0}}
-    french = mixed.languages[1::2] == 3
-    trainer.pair_odds[french] *= -1
-    assert program.separation_before(trainer, mixed, wrong)["languages"] == {"de": 1.0, "fr": 0.0}
-    assert program.separation_before(trainer, mixed, np.zeros(len(wrong), bool)) == {}
+    odds = np.where(wrong, -1.0, np.inf)
+    monkeypatch.setattr(program, "pair_evidence", lambda given: odds)
+    assert program.separation_before(mixed, wrong, LANGUAGES) == {"weights": 1.0, "languages": {"de": 1.0, "fr": 1.0}}
+    odds[mixed.languages[1::2] == 3] *= -1
+    assert program.separation_before(mixed, wrong, LANGUAGES)["languages"] == {"de": 1.0, "fr": 0.0}
+    assert program.separation_before(mixed, np.zeros(len(wrong), bool), LANGUAGES) == {}

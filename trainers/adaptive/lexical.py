@@ -106,7 +106,7 @@ def lexical_neighbours(
     bags = bags_of(texts, words)
     found = neighbours(bags.letters, k)
     for _ in tqdm(range(rounds), "learning words", unit=" rounds", disable=None):
-        found = neighbours(translated(bags, best_pairs(*found)), k)
+        found = neighbours(with_translations(bags, best_pairs(*found)), k)
     return found
 
 
@@ -126,7 +126,7 @@ def bags_of(texts: tuple[Sequence[str], Sequence[str]], words: tuple[Sparse, Spa
     return Bags((one, other), (own, theirs))
 
 
-def translated(bags: Bags, pairs: Candidates) -> tuple[Sparse, Sparse]:
+def with_translations(bags: Bags, pairs: Candidates) -> tuple[Sparse, Sparse]:
     """Both sides' letters and words, those of the target side translated by what pairs of other parts show.
 
     Args:
@@ -153,7 +153,7 @@ def by_lexicon(found: Neighbours, queries: Sparse, keys: Sparse) -> Neighbours:
 
     Args:
         found: Nearest keys of every query; a row of -1 stands for none.
-        queries: Rows of the queries, as `translated` gives them.
+        queries: Rows of the queries, as `with_translations` gives them.
         keys: Likewise of the keys.
 
     Returns:

@@ -13,8 +13,9 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from xling_align.modeling_xling import InputError
 
-from .formats import text_lines
-from .pairs import LeftOut, Pair
+from .pairs import Pair
+from .readers import ReadReport
+from .sentences import no_sentence, usable_lines
 
 LETTERS = 200  # of each text that are looked at
 TEXTS = 1000  # of each side that are looked at
@@ -46,17 +47,10 @@ def base(language: str) -> str:
 
 def first_texts(path: str | Path) -> list[str]:
     """The first lines of a text file, as many as are looked at; a file without any is refused."""
-    texts, bad = [], []
-    for number, line in text_lines(Path(path)):
-        if isinstance(line, LeftOut):
-            bad.append(f"line {number}: {line}")
-        elif line.strip(" \t\0"):
-            texts.append(line)
-        if len(texts) == TEXTS:
-            break
+    report = ReadReport()
+    texts = [text for _, text in islice(usable_lines(Path(path), report), TEXTS)]
     if not texts:
-        reason = f"; {len(bad)} lines are unusable ({bad[0]})" if bad else ""
-        raise InputError(f"{path} holds no sentence{reason}; give a text file with a sentence a line")
+        raise no_sentence(path, report)
     return texts
 
 

@@ -21,6 +21,33 @@ from .readers import ReadReport
 NO_LANGUAGE = "und"
 
 
+def usable_lines(path: Path, report: ReadReport) -> Iterator[tuple[int, str]]:
+    """The lines of a text file that hold a sentence, by number from 1, with single spaces.
+
+    Args:
+        path: UTF-8 text, also with `.gz`.
+        report: Counts them, and the others with their reasons.
+
+    Yields:
+        Number and text.
+    """
+    for number, line in text_lines(path):
+        text = line if isinstance(line, LeftOut) else " ".join(line.split()) or LeftOut("empty line")
+        if "\0" in text:
+            text = LeftOut("NUL character")
+        if isinstance(text, LeftOut):
+            report.leave_out(str(path), f"line {number}: {text}")
+        else:
+            report.good[str(path)] += 1
+            yield number, text
+
+
+def no_sentence(path: str | Path, report: ReadReport) -> InputError:
+    """What to raise for a file without any usable line."""
+    reason = f"; {report.bad.total()} lines are unusable ({report.examples[0]})" if report.bad else ""
+    return InputError(f"{path} holds no sentence{reason}; give a text file with a sentence a line")
+
+
 class Sentences:
     """The distinct sentences of a file, by row, in the order of their first lines.
 
@@ -45,23 +72,19 @@ class Sentences:
         Raises:
             InputError: There is no such file, or no sentence in it.
         """
-        self.path, self.report, self.total_lines = Path(path), ReadReport(), 0
+        self.path, self.report = Path(path), ReadReport()
         ids, lengths, lines, ends = array("q"), array("i"), array("q"), array("q", [0])
         digest = hashlib.blake2b(digest_size=16)
         with copy.open("wb") as stream:
-            for number, text in self._read():
+            for number, text in usable_lines(self.path, self.report):
                 digest.update(text.encode() + b"\n")
                 ids.append(pair_id_of(text, NO_LANGUAGE))
                 lengths.append(len(text))
                 lines.append(number)
                 ends.append(ends[-1] + stream.write(text.encode()))
         if not ids:
-            reason = (
-                f"; {self.report.bad.total()} lines are unusable ({self.report.examples[0]})"
-                if self.report.bad
-                else ""
-            )
-            raise InputError(f"{path} holds no sentence{reason}; give a text file with a sentence a line")
+            raise no_sentence(path, self.report)
+        self.total_lines = self.report.good.total() + self.report.bad.total()
         self.digest = digest.hexdigest()
         _, first, inverse = np.unique(np.asarray(ids), return_index=True, return_inverse=True)
         order = np.argsort(first)
@@ -71,18 +94,6 @@ class Sentences:
         self.occurrences = np.asarray(lines), np.argsort(order).astype(np.int32)[inverse]
         with copy.open("rb") as stream:
             self._text = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def _read(self) -> Iterator[tuple[int, str]]:
-        for number, line in text_lines(self.path):
-            self.total_lines = number
-            text = line if isinstance(line, LeftOut) else " ".join(line.split()) or LeftOut("empty line")
-            if "\0" in text:
-                text = LeftOut("NUL character")
-            if isinstance(text, LeftOut):
-                self.report.leave_out(str(self.path), f"line {number}: {text}")
-            else:
-                self.report.good[str(self.path)] += 1
-                yield number, text
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,5 +1,7 @@
 """Translations by words alone: from names to words that have nothing in common."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -17,8 +19,10 @@ from xling_align.trainers.adaptive.lexical import (
     letter_groups,
     lexical_neighbours,
     nearest,
-    translated,
+    with_translations,
 )
+from xling_align.trainers.adaptive.mining import Pool
+from xling_align.trainers.mine_rounds import Proposals
 
 SIZE, HIDDEN = 1000, 300
 WORDS = {word: row for row, word in enumerate([*lexicon(), *lexicon().values()])}
@@ -144,7 +148,7 @@ def test_pairs_of_other_sentences_translate_the_words_of_one():
     rows = np.arange(HIDDEN)
     known = Candidates(rows, rows, np.zeros(HIDDEN), np.zeros(HIDDEN))
     for pairs in (known.at(rows[:0]), known):
-        own, other = translated(given, pairs)
+        own, other = with_translations(given, pairs)
         products = np.asarray(own[:HIDDEN].multiply(other[:HIDDEN]).sum(1)).ravel()
         found.append(products.mean())
     assert found[1] > found[0] + 0.3
@@ -163,3 +167,16 @@ def test_neighbours_are_ordered_by_the_products_of_their_rows():
         np.testing.assert_allclose(found.cosines[query][there], products[query, found.rows[query][there]], rtol=1e-5)
         assert (np.diff(found.cosines[query][there]) <= 0).all()
     assert np.isneginf(found.cosines[0, 2:]).all()
+
+
+def test_sentences_that_share_nothing_are_not_each_others_best():
+    own, other = np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32)
+    other[2:] = 0  # the last two share nothing with any
+    rows = np.array([[row, (row + 1) % 4] for row in range(4)], np.int32)
+    nearest_by_vectors = Neighbours(np.zeros((4, 2), np.float32), rows)
+    both = sparse.csr_matrix(own), sparse.csr_matrix(other)
+    found = Proposals(by_lexicon(nearest_by_vectors, *both), by_lexicon(nearest_by_vectors, *both[::-1]))
+    arguments = SimpleNamespace(selection="mutual", max_length_ratio=3.0)
+    facts = Pool(np.arange(4), np.full(4, 20)), Pool(np.arange(4, 8), np.full(4, 20))
+    best = found.best(arguments, facts)
+    assert sorted(zip(best.source.tolist(), best.target.tolist(), strict=True)) == [(0, 0), (1, 1)]
