@@ -143,8 +143,8 @@ class XLingAlignConfig(PreTrainedConfig):
         if code not in self.languages:
             known = f"{len(self.languages)} languages ({', '.join(self.languages)})" if self.languages else "languages"
             raise InputError(
-                f"language {code!r} is not one of this model's {known}; "
-                "leave language_ids out for the unknown-language row, or train a model with it"
+                f"language {code!r} is not one of this model's {known}; add it by xling adapt --add_languages {code}, "
+                "or leave language_ids out for the unknown-language row"
             )
         return self.languages.index(code) + 1
 

@@ -6,11 +6,12 @@ saved, so that a search that was stopped goes on with the next shard.
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from xling_align.eval.metrics.neighbours import Neighbours
 from xling_align.modeling_xling import InputError
@@ -58,7 +59,8 @@ def nearest_neighbours(
     for start in range(done, len(keys), shard):
         part = keys[start : start + shard]
         search_block = exact_search(part) if exact else index_search(part)
-        for block in blocks(len(queries)):
+        of = f"neighbours among {min(start + shard, len(keys)):,} of {len(keys):,}"
+        for block in tqdm(blocks(len(queries)), of, unit=" blocks", leave=False, disable=None):
             cosines, rows = search_block(queries[block], min(k, len(part)))
             merge(best, block, cosines, np.where(rows < 0, -1, rows + start))
         if save:
@@ -66,9 +68,9 @@ def nearest_neighbours(
     return best
 
 
-def blocks(queries: int) -> Iterator[slice]:
+def blocks(queries: int) -> list[slice]:
     """Slices of at most `QUERY_BLOCK` queries."""
-    return (slice(start, start + QUERY_BLOCK) for start in range(0, queries, QUERY_BLOCK))
+    return [slice(start, start + QUERY_BLOCK) for start in range(0, queries, QUERY_BLOCK)]
 
 
 def restored(save: Path | None, queries: int, k: int) -> tuple[int, Neighbours]:
