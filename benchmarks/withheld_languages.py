@@ -24,9 +24,10 @@ import argparse
 import json
 import random
 import shutil
-import statistics
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from xling_align.cli.ablate import kept
 from xling_align.cli.models import quiet, text_encoder
@@ -232,18 +233,44 @@ def add_row(aligned: Path, folder: Path, texts: Texts) -> None:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Means over the seeds, and the share of the true pairs' gain that the rounds reach."""
+    """Means over the seeds ± deviation, and the share of the true pairs' gain that the rounds reach.
+
+    Args:
+        results: Scores of every run.
+
+    Returns:
+        The table; after the share of the means, the least and the most of a run.
+    """
     tasks = list(results[0]["before"])
     head = ["language", "task", *STAGES, "share of the gain", "since the encoder"]
     lines = [head, ["---"] * 2 + ["---:"] * (len(STAGES) + 2)]
     for language in dict.fromkeys(result["language"] for result in results):
         runs = [result for result in results if result["language"] == language]
         for task in tasks:
-            means = [statistics.mean(run[stage][task] for run in runs) for stage in STAGES]
-            *starts, rounds, true = means
-            shares = [f"{100 * (rounds - own) / (true - own):.0f} %" if true > own else "-" for own in starts[::-1]]
-            lines.append([language, task, *(f"{value:.1f}" for value in means), *shares])
+            scores = np.array([[run[stage][task] for stage in STAGES] for run in runs])
+            several = len(runs) > 1
+            deviations = [f" ± {each:.1f}" if several else "" for each in scores.std(0, ddof=int(several))]
+            cells = [f"{mean:.1f}{own}" for mean, own in zip(scores.mean(0), deviations, strict=True)]
+            lines.append([language, task, *cells, share(scores, 1), share(scores, 0)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def share(scores: np.ndarray, start: int) -> str:
+    """How much of the gain of the true pairs the rounds have, in %.
+
+    Args:
+        scores: By run and stage (runs, stages).
+        start: Stage that the gain is counted from.
+
+    Returns:
+        The share of the means, with the least and the most of a run.
+    """
+    gains = np.vstack([scores.mean(0), scores])
+    gains = gains[:, 2:] - gains[:, [start]]  # of the rounds and of the true pairs
+    if (gains[:, 1] <= 0).any():
+        return "-"
+    mean, *runs = 100 * gains[:, 0] / gains[:, 1]
+    return f"{mean:.0f} %" + (f" ({min(runs):.0f} to {max(runs):.0f})" if len(runs) > 1 else "")
 
 
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:

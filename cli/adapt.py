@@ -51,9 +51,14 @@ def run(args: argparse.Namespace) -> None:
     flags = ["low_resource", *args.flags, "--output_dir", args.output_dir]
     kinds = (SelfTrainArguments, ModelArguments, XLingAlignTrainingArguments)
     rounds, model, training = parse(flags, *kinds, program="xling adapt")
-    recipe = asdict(parse(["low_resource", "--output_dir", args.output_dir], *kinds, program="xling adapt")[1])
-    if changed := [name for name, value in asdict(model).items() if value != recipe[name]]:
-        raise InputError(f"--{changed[0]} is not for xling adapt, which goes on from --model as it is; leave it out")
+    recipe = parse(["low_resource", "--output_dir", args.output_dir], *kinds, program="xling adapt")
+    mining, wrapping = changed(rounds, recipe[0]), changed(model, recipe[1])
+    if wrapping:
+        raise InputError(f"--{wrapping[0]} is not for xling adapt, which goes on from --model as it is; leave it out")
+    if "mono_languages" in mining:
+        raise InputError("--mono is in the languages of --add_languages; leave --mono_languages out")
+    if not args.source_mono and (unread := set(mining) - {"average_decay"}):
+        raise InputError(f"--{min(unread)} says how pairs are mined; give --source_mono to mine any, or leave it out")
     load_config(args.model)
     adaptation = Adaptation(AdaptArguments(**given), asdict(rounds), training)
     check_writable(args.output_dir)
@@ -63,6 +68,13 @@ def run(args: argparse.Namespace) -> None:
         reason = f"{', '.join(result['lost'])} lost more than {result['tolerance']:g} points"
         print(f"{reason}; raise --replay_share, or lower --learning_rate or --max_steps", file=sys.stderr)
         raise SystemExit(1)
+
+
+def changed(given: Any, recipe: Any) -> list[str]:
+    """Names of the arguments that are not as the recipe has them."""
+    from dataclasses import asdict
+
+    return [name for name, value in asdict(recipe).items() if getattr(given, name) != value]
 
 
 def table(result: dict[str, Any], added: list[str]) -> str:

@@ -47,10 +47,12 @@ def run(args: argparse.Namespace) -> None:
     from xling_align.cli.models import check_languages, quiet, text_encoder
     from xling_align.eval.preflight import preflight
     from xling_align.modeling_xling import InputError, XLingAlignConfig
+    from xling_align.trainers.checks import check_at_least
     from xling_align.trainers.data.pairs import Languages
     from xling_align.trainers.programs import check_writable
 
     quiet()
+    check_at_least(1, sentences=args.sentences)
     codes = list(dict.fromkeys(code.strip() for code in args.languages.split(",") if code.strip()))
     Languages("languages", codes)
     Languages("source_language", args.source_language)
@@ -130,12 +132,11 @@ def is_plain(path: Path) -> bool:
 def pair_rows(args: argparse.Namespace, codes: list[str]) -> Iterator[Any]:
     """All pairs with the source language that the flags name."""
     from xling_align.trainers.data.identification import not_swapped
-    from xling_align.trainers.data.readers import by_name, named_language, read_data_dir, read_pairs
+    from xling_align.trainers.data.readers import pairs_by_name, read_data_dir
 
     for path in args.texts:
         if not is_plain(path):
-            pairs = read_pairs(path, args.source_language, named_language(path, codes) or codes)
-            yield from not_swapped(by_name(pairs, path, codes), path)
+            yield from not_swapped(pairs_by_name(path, args.source_language, codes), path)
     if args.data_dir:
         yield from read_data_dir(args.data_dir, codes, args.corpora)
 

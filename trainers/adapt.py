@@ -27,12 +27,12 @@ from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignM
 from .align import load_model, with_lm_head
 from .arguments import DataArguments, ModelArguments, XLingAlignTrainingArguments
 from .averaging import train_average
-from .checkpoints import alone, check_same_settings, claim, digests, settings_of
+from .checkpoints import alone, check_same_settings, claim, digests, drop, holds_work, settings_of
 from .checks import check_at_least, check_files
 from .data.identification import check_texts_not_swapped, not_swapped
 from .data.mixture import mixture
 from .data.pairs import Languages, Pair, pair_id_of
-from .data.readers import ReadReport, by_name, named_language, read_data_dir, read_pairs
+from .data.readers import ReadReport, pairs_by_name, read_data_dir, read_pairs
 from .data.sentences import NO_LANGUAGE, Sentences, copy_without
 from .data.tokenized import TokenizedPairs, join_pairs, tokenize_pairs
 from .facts import corpora_of, recipe_of, write_facts
@@ -138,7 +138,7 @@ class Adaptation:
                 "train it further by xling align"
             )
         if arguments.source_mono:
-            SelfTrainArguments(**rounds).check_installed(lexicon_start=True)
+            SelfTrainArguments(**rounds).check_installed("lexicon" not in args.without)
         if args.max_steps < 1:
             raise InputError("say how long to train: --max_steps, such as 300 (of each round, where pairs are mined)")
         if self.output.exists() and Path(arguments.model).exists() and self.output.samefile(arguments.model):
@@ -170,6 +170,19 @@ class Adaptation:
             check_same_settings(done, settings)
             return json.loads(report.read_text(encoding="utf-8"))
         claim(self.work, settings)
+        try:
+            result = self.steps()
+        except InputError:
+            if not holds_work(self.work):
+                drop(self.work)
+            raise
+        write_json(done, settings)
+        write_json(report, result)
+        shutil.rmtree(self.work)
+        return result
+
+    def steps(self) -> dict[str, Any]:
+        """Hold out, measure, train, measure, and save the model."""
         if not (self.work / "held.json").exists():
             self.hold_out()
         if not (self.work / "start").exists():
@@ -187,11 +200,7 @@ class Adaptation:
         self.write_facts()
         unmeasured = [code for code in self.languages if code not in before]
         result = {"before": before, "after": after, "lost": lost, "tolerance": self.arguments.tolerance}
-        result["unmeasured"] = unmeasured
-        write_json(done, settings)
-        write_json(report, result)
-        shutil.rmtree(self.work)
-        return result
+        return result | {"unmeasured": unmeasured}
 
     def inputs(self) -> dict[str, str]:
         """What tells the texts, the pairs and the model apart from others of the same names."""
@@ -225,6 +234,11 @@ class Adaptation:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
             (self.work / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
         counts = Counter(row["target_language"] for row in kept)
+        if given.parallel and not kept:
+            raise InputError(
+                f"{', '.join(given.parallel)}: no pair is in {' or '.join(given.add_languages)}; give their pairs, or "
+                "leave --parallel out"
+            )
         if given.source_mono and min(counts[code] for code in given.add_languages) >= self.rounds["many_pairs"]:
             raise InputError(
                 f"--parallel has {min(counts.values()):,} pairs or more of each language, and none are mined for so "
@@ -251,7 +265,8 @@ class Adaptation:
         texts = [*given.mono, *([given.source_mono] if given.source_mono else [])]
         corpora = {Path(path).name: {"pairs": "single sentences"} for path in texts}
         corpora |= json.loads((self.work / "corpora.json").read_text(encoding="utf-8"))
-        recipe = recipe_of(ModelArguments(encoder=given.model, lexicon_start=True), self.args)
+        moving = "lexicon" not in self.args.without
+        recipe = recipe_of(ModelArguments(encoder=given.model, lexicon_start=moving), self.args)
         if given.source_mono:
             recipe["rounds"] = self.rounds["rounds"]
         write_facts(self.output, given.model, corpora, recipe | {"added_languages": given.add_languages})
@@ -260,9 +275,7 @@ class Adaptation:
         """Pairs of files in some languages; where there are several, a file may say its own by its name."""
         codes = [code for code in languages if code != self.source]
         for path in files:
-            only = codes[0] if len(codes) == 1 else named_language(path, codes)
-            rows = by_name(read_pairs(path, self.source, only, report=report), path, codes)
-            yield from (row for row in not_swapped(rows, path) if row["target_language"] in codes)
+            yield from not_swapped(pairs_by_name(path, self.source, codes, report), path)
 
     def begin(self) -> None:
         """Save the model with rows and pieces for the added languages, untrained."""
@@ -319,7 +332,8 @@ class Adaptation:
             args.output_dir = str(self.work / "paired.training")
             share = self.arguments.replay_share
             shares = {self.work / "replay.jsonl": share, self.work / "parallel.jsonl": 1 - share}
-            pairs = mixed_files(shares, model, tokenizer, args, self.arguments.add_languages)
+            moving = [] if "lexicon" in args.without else self.arguments.add_languages
+            pairs = mixed_files(shares, model, tokenizer, args, moving)
             whole = with_lm_head(model, ModelArguments(encoder=str(start)), args)
             train_average(whole, args, pairs, tokenizer, self.rounds["average_decay"], folder)
         return folder

@@ -92,34 +92,44 @@ def load_model(arguments: ModelArguments, languages: list[str], source_language:
         InputError: No encoder was named, its weights can't be read, a saved model lacks a language or weights or is
             to get a second encoder, or the two encoders have different tokenizers.
     """
-    if not arguments.encoder:
-        raise InputError("there is no encoder; give --encoder with a folder or a Hub id, such as xlm-roberta-base")
+    encoder = encoder_of(arguments)
     wrapping = {name: getattr(arguments, name) for name in WRAPPING if getattr(arguments, name) is not None}
     try:
-        if not is_aligned(arguments.encoder):
+        if not is_aligned(encoder):
             wrapping["source_language"] = source_language
             if arguments.target_encoder:
-                check_same_tokenizer(arguments.encoder, arguments.target_encoder)
+                check_same_tokenizer(encoder, arguments.target_encoder)
                 wrapping["target_encoder"] = arguments.target_encoder
-            return XLingAlignModel.from_encoder(arguments.encoder, languages, **wrapping)
+            return XLingAlignModel.from_encoder(encoder, languages, **wrapping)
         if arguments.target_encoder:
             raise InputError(
-                f"--target_encoder goes with a plain encoder, and {arguments.encoder!r} is aligned already; "
+                f"--target_encoder goes with a plain encoder, and {encoder!r} is aligned already; "
                 "leave it out, or give a plain --encoder"
             )
         model, report = XLingAlignModel.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
-            arguments.encoder, output_loading_info=True, dtype=torch.float32, **wrapping
+            encoder, output_loading_info=True, dtype=torch.float32, **wrapping
         )
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
-        named = " or ".join(repr(name) for name in (arguments.encoder, arguments.target_encoder) if name)
+        named = " or ".join(repr(name) for name in (encoder, arguments.target_encoder) if name)
         raise InputError(f"the weights of {named} can't be loaded: {reason}") from error
     missing = sorted(name for name in report["missing_keys"] if name.startswith(("encoder.", "target_encoder.")))
     if missing:  # other parts may be new: a projection, say
-        raise InputError(f"{arguments.encoder!r} lacks {len(missing)} weights of its encoder ({missing[0]}, ...)")
-    for code in languages:
-        model.config.language_id(code)
+        raise InputError(f"{encoder!r} lacks {len(missing)} weights of its encoder ({missing[0]}, ...)")
+    if missing := [code for code in languages if code not in model.config.languages]:
+        raise InputError(
+            f"{encoder!r} has the languages {', '.join(model.config.languages)} and not "
+            f"{', '.join(map(repr, missing))}; add them by xling adapt --add_languages, or leave out their texts and "
+            "pairs (--languages names those to take)"
+        )
     return model
+
+
+def encoder_of(arguments: ModelArguments) -> str:
+    """The encoder that is named; refused where there is none."""
+    if not arguments.encoder:
+        raise InputError("there is no encoder; give --encoder with a folder or a Hub id, such as xlm-roberta-base")
+    return arguments.encoder
 
 
 def is_aligned(encoder: str) -> bool:

@@ -1,5 +1,6 @@
 """Which checkpoint a run goes on from."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from transformers import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -22,6 +24,7 @@ from .programs import write_json
 
 logger = logging.getLogger(__name__)
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FREE = ("output_dir", "logging_dir", "run_name")  # may differ from run to run
 RUN_SETTINGS = "training_settings.json"
 
@@ -35,7 +38,9 @@ def last_complete_checkpoint(output_dir: str | None) -> str | None:
             return last
         except (OSError, ValueError):
             logger.warning("%s is incomplete and was set aside", last)
-            Path(last).rename(Path(last).with_name(f"incomplete-{Path(last).name}"))
+            aside = Path(last).with_name(f"incomplete-{Path(last).name}")
+            shutil.rmtree(aside, ignore_errors=True)  # of an earlier kill at the same step
+            Path(last).rename(aside)
     return None
 
 
@@ -108,11 +113,16 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
     try:
         check_same_settings(path, settings)
     except InputError:
-        if any(found for name in ("*.parquet", "checkpoint-*") for found in folder.rglob(name)):
+        if holds_work(folder):
             raise
         drop(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, settings)
+
+
+def holds_work(folder: Path) -> bool:
+    """Whether there are mined pairs or checkpoints in a folder, which took long."""
+    return any(found for name in ("*.parquet", "checkpoint-*") for found in folder.rglob(name))
 
 
 def drop(folder: Path) -> None:
@@ -206,6 +216,32 @@ class KeepSettings(TrainerCallback):
 
 
 @contextmanager
+def told_if_full(folder: Path) -> Iterator[None]:
+    """Tell in one line that there is no room to write.
+
+    Args:
+        folder: Where files are written.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: The disk or the quota is full.
+        OSError: Something else is wrong.
+        SafetensorError: Likewise.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if getattr(error, "errno", None) not in FULL and "No space left" not in str(error):
+            raise
+        raise InputError(
+            f"{getattr(error, 'filename', None) or folder} can't be written: there is no room left; make some, and "
+            "the same command goes on from what is done"
+        ) from error
+
+
+@contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keep other commands out of an output folder.
 
@@ -216,7 +252,7 @@ def alone(folder: Path) -> Iterator[None]:
         Nothing.
 
     Raises:
-        InputError: Another command is at work there.
+        InputError: Another command is at work there, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock", timeout=0)
@@ -225,7 +261,8 @@ def alone(folder: Path) -> Iterator[None]:
     except Timeout as error:
         raise InputError(f"another command is at work in {folder}; wait for it or name another folder") from error
     try:
-        yield
+        with told_if_full(folder):
+            yield
     finally:
         lock.release()
         (folder / "lock").unlink(missing_ok=True)

@@ -27,7 +27,6 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ from xling_align.modeling_xling import InputError, XLingAlignConfig, XLingAlignM
 from .adaptive.lexical import LEAST_MARGIN, ROUNDS, load_lexical
 from .adaptive.neighbours import load_faiss
 from .adaptive.rounds import falling
-from .align import PairData, has_lexicon, load_model, start_new_languages, with_lm_head, wrapped_without
+from .align import PairData, encoder_of, has_lexicon, load_model, start_new_languages, with_lm_head, wrapped_without
 from .arguments import (
     DataArguments,
     ModelArguments,
@@ -54,7 +53,7 @@ from .checks import check_at_least, check_files
 from .data.identification import check_texts_not_swapped
 from .data.mixture import counts_of, mixture
 from .data.pairs import Languages
-from .data.readers import read_pairs
+from .data.readers import pairs_by_name
 from .data.resources import to_mine
 from .data.tokenized import TokenizedPairs, join_pairs, tokenize_pairs
 from .distributed import process_count
@@ -209,14 +208,15 @@ class SelfTraining:
         self.files = arguments.files(data.source_language)
         check_texts_not_swapped(self.files, "swap the files of --mono, or their --mono_languages")
         self.source, *self.targets = self.files
+        self.languages, self.gold = list(self.files), {}
         self.root = Path(args.output_dir) / "rounds"
         known = [data] if data.train_file or data.data_dir else []
         if shares is not None:
             known = [replace(data, train_file=[path]) for path in data.train_file or []]
         self.seeds = [PairData(each) for each in known]
         self.shares = [1 - arguments.mined_share] * len(known) if shares is None else list(shares)
-        self.known: dict[str, set] = {}
-        self.tokenizer = load_tokenizer(str(model_arguments.encoder))
+        self.tokenizer = load_tokenizer(encoder_of(model_arguments))
+        check_files(*(arguments.gold or []))
         if args.max_steps < 1:
             raise InputError("a round needs its number of steps; give --max_steps, such as 100")
         if process_count() > 1:
@@ -233,34 +233,47 @@ class SelfTraining:
 
     def all_rounds(self) -> XLingAlignModel:
         """As `run`, with the output folder to itself."""
+        known = sum((seeds.counts for seeds in self.seeds), Counter())
+        self.languages = [*self.files, *(code for code in known if code not in self.files)]
+        self.targets = to_mine(
+            {code: known[code] for code in self.languages if code != self.source},
+            self.targets,
+            self.arguments.many_pairs,
+            self.args.pair_evidence,
+        )
+        self.gold = self.hidden_pairs()
         given = self.arguments, self.model_arguments, self.data
         inputs = digests([*self.files.values(), *(self.arguments.gold or []), *self.data.paths])
         inputs["contents of the model"] = model_digest(self.given_model(), self.tokenizer)
         claim(self.root, settings_of(*map(asdict, given), self.args.to_dict(), inputs))
-        known = sum((seeds.counts for seeds in self.seeds), Counter())
-        self.targets = to_mine({code: known[code] for code in self.targets}, self.arguments.many_pairs)
         if self.arguments.lexical_rounds and has_lexicon(self.model_arguments, self.args):
             try:
                 self.start_words()
             except InputError:  # another text may be given then
                 drop(self.root)
                 raise
-        number, overlapping = 0, 0.0
-        while number < self.arguments.rounds and overlapping < self.arguments.enough_overlap:
-            number += 1
-            report = self.folder(number) / "round.json"
-            if not report.exists():
-                figures = self.mine_round(number)
-                logger.info(described(figures))
-                self.train_round(number)
-                write_json(report, figures)
-            shutil.rmtree(self.folder(number - 1) / "model", ignore_errors=True)
-            overlapping = json.loads(report.read_text(encoding="utf-8"))["overlap"]
+        number = self.rounds_done()
         model = self.model(number)
         model.save_pretrained(self.args.output_dir, tokenizer=self.tokenizer)
         self.write_facts(number)
         logger.info("%d rounds; saved to %s", number, self.args.output_dir)
         return model
+
+    def rounds_done(self) -> int:
+        """Mine and train round by round, as far as there is something to do; how many rounds that were."""
+        for number in range(1, self.arguments.rounds + 1):
+            report = self.folder(number) / "round.json"
+            if not report.exists():
+                figures = self.mine_round(number)
+                if figures is None:
+                    return number - 1
+                logger.info(described(figures))
+                self.train_round(number)
+                write_json(report, figures)
+            shutil.rmtree(self.folder(number - 1) / "model", ignore_errors=True)
+            if json.loads(report.read_text(encoding="utf-8"))["overlap"] >= self.arguments.enough_overlap:
+                return number
+        return self.arguments.rounds
 
     def write_facts(self, rounds: int) -> None:
         """Leave beside the model what it was trained on and how, for its card."""
@@ -277,7 +290,7 @@ class SelfTraining:
     def given_model(self) -> XLingAlignModel:
         """The model to start from."""
         set_seed(self.args.seed)  # what is new in the model starts the same in every run
-        return load_model(self.model_arguments, list(self.files), self.source)
+        return load_model(self.model_arguments, self.languages, self.source)
 
     def model(self, number: int) -> XLingAlignModel:
         """The model after a round; 0 for what the first starts from."""
@@ -286,7 +299,7 @@ class SelfTraining:
             return self.given_model()
         set_seed(self.args.seed)
         saved = replace(self.model_arguments, encoder=str(folder), target_encoder=None)
-        return load_model(saved, list(self.files), self.source)
+        return load_model(saved, self.languages, self.source)
 
     def start_words(self) -> None:
         """Move the words of every language to translations that the texts show by themselves: round 0.
@@ -301,7 +314,7 @@ class SelfTraining:
             return
         folder.mkdir(parents=True, exist_ok=True)
         figures = {code: self.mine_language(0, code, LEAST_MARGIN) for code in self.targets}
-        rows = [row for code in self.targets for row in read_rows(self.pairs_file(0, code))]
+        rows = self.mined_rows(0)
         if rows and not (folder / "model").exists():
             mined = tokenize_pairs(rows, self.tokenizer, model.config, self.args.max_length)
             start_words(model, self.tokenizer, join_pairs([mined, *self.known_pairs(model.config)]), self.targets)
@@ -316,17 +329,17 @@ class SelfTraining:
         """Known pairs of each kind."""
         return [seeds.tokenized(self.tokenizer, config, self.args.max_length) for seeds in self.seeds]
 
-    def mine_round(self, number: int) -> dict[str, Any]:
+    def mine_round(self, number: int) -> dict[str, Any] | None:
         """Mine pairs of every language, and write them.
 
         Args:
             number: Of the round.
 
         Returns:
-            What the report says of the round.
+            What the report says of the round; None where it found too little to train on, after others that did.
 
         Raises:
-            InputError: Too little was found to train on; nothing of the round is kept.
+            InputError: The first round found too little; nothing of it is kept.
         """
         own = self.arguments
         model: Any = self.model(number - 1)
@@ -334,16 +347,25 @@ class SelfTraining:
         encoder = TextEncoder(model, self.tokenizer, "cls", own.batch_size, normalize=True, bf16=has_fast_bf16())
         threshold = falling(own.first_threshold, own.last_threshold, number, own.rounds)
         figures = {code: self.mine_language(number, code, threshold, encoder) for code in self.targets}
-        found = sum(each["pairs"] for each in figures.values())
-        if found < (needed := 1 if self.seeds else self.args.train_batch_size):
-            drop(self.folder(number) if number > 1 else self.root)
+        if (lacking := self.lacking(number, model.config)) and number > 1:
+            drop(self.folder(number))
+            logger.warning("round %d found %s; the model of round %d is kept", number, lacking, number - 1)
+            return None
+        if lacking:
+            drop(self.root)
             raise InputError(
-                f"round {number} found {found} pairs with a margin of {threshold:.2f} or more that are confirmed, and "
-                f"a batch takes {needed}; lower --first_threshold or --per_device_train_batch_size, or start from a "
-                "model that is nearer"
+                f"round 1 found {lacking} with a margin of {threshold:.2f} or more that are confirmed; lower "
+                "--first_threshold or --per_device_train_batch_size, or start from a model that is nearer"
             )
         least = min(each["overlap"] for each in figures.values())
         return {"round": number, "threshold": threshold, "overlap": least, "languages": figures}
+
+    def lacking(self, number: int, config: XLingAlignConfig) -> str:
+        """What a round found and a batch takes, where that is too little to train on; else nothing."""
+        batch, found = self.args.train_batch_size, len(self.mined_rows(number))
+        parts = [self.mined_pairs(number, config)[0], *self.known_pairs(config)] if found else []
+        meanings = len(np.unique(np.concatenate([part.pair_ids for part in parts]))) if parts else 0
+        return "" if meanings >= batch else f"{found} pairs, of which a batch takes {batch} that differ,"
 
     def mine_language(
         self, number: int, code: str, threshold: float, encoder: TextEncoder | None = None
@@ -370,18 +392,20 @@ class SelfTraining:
             lexicon = self.pairs_file(0, code).exists()
             found = mine_confirmed(arguments, encoder, number, before if before.exists() else None, lexicon)
         figures = {name: found[name] for name in ("pairs", "rejected", "overlap")}
-        return figures | quality(output, self.gold(code)) if own.gold else figures
+        return figures | quality(output, self.gold[code]) if own.gold else figures
 
     def pairs_file(self, number: int, code: str) -> Path:
         """Where a round's pairs of a language are."""
         return self.folder(number) / f"{code}.parquet"
 
-    def gold(self, code: str) -> set:
-        """Known pairs of a language that are hidden in the texts; nothing is trained on them."""
-        if code not in self.known:
-            pairs = chain(*(read_pairs(path, self.source, [code]) for path in self.arguments.gold or []))
-            self.known[code] = hidden_pairs(pairs, self.files[self.source], self.files[code])
-        return self.known[code]
+    def hidden_pairs(self) -> dict[str, set]:
+        """Known pairs of each language that are hidden in the texts; nothing is trained on them."""
+        files, texts = self.arguments.gold or [], self.files[self.source]
+        rows = [row for path in files for row in pairs_by_name(path, self.source, self.targets)]
+        return {
+            code: hidden_pairs((row for row in rows if row["target_language"] == code), texts, self.files[code])
+            for code in (self.targets if files else [])
+        }
 
     def train_round(self, number: int) -> None:
         """Train from the last round's model on the round's pairs, and keep the average of the weights."""
@@ -403,9 +427,13 @@ class SelfTraining:
 
     def mined_pairs(self, number: int, config: XLingAlignConfig) -> tuple[TokenizedPairs, np.ndarray]:
         """A round's pairs, and their numbers as often as their weights say."""
-        rows = [row for code in self.targets for row in read_rows(self.pairs_file(number, code))]
+        rows = self.mined_rows(number)
         mined = tokenize_pairs(rows, self.tokenizer, config, self.args.max_length)
         return mined, np.repeat(np.arange(len(rows)), [round(2 * row["weight"]) for row in rows])
+
+    def mined_rows(self, number: int) -> list[dict[str, Any]]:
+        """A round's pairs of all languages, as they were written."""
+        return [row for code in self.targets for row in read_rows(self.pairs_file(number, code))]
 
     def training_pairs(self, number: int, parts: list[TokenizedPairs]) -> TokenizedPairs:
         """What a round trains on.

@@ -61,4 +61,8 @@ def test_a_language_with_too_few_pairs_is_refused(tmp_path):
 def test_the_share_of_the_gain_is_that_of_the_means():
     ends = {"encoder": {"held out": 0.0}, "rounds": {"held out": 50.0}, "true pairs": {"held out": 60.0}}
     runs = [{"language": "nl", "before": {"held out": low}, **ends} for low in (10.0, 30.0)]
-    assert table(runs).splitlines()[2] == "| nl | held out | 0.0 | 20.0 | 50.0 | 60.0 | 75 % | 83 % |"
+    scores, shares = "0.0 ± 0.0 | 20.0 ± 14.1 | 50.0 ± 0.0 | 60.0 ± 0.0", "75 % (67 to 80) | 83 % (83 to 83)"
+    assert table(runs).splitlines()[2] == f"| nl | held out | {scores} | {shares} |"
+    assert table(runs[:1]).splitlines()[2] == "| nl | held out | 0.0 | 10.0 | 50.0 | 60.0 | 80 % | 83 % |"
+    worse = [{**runs[0], "true pairs": {"held out": 10.0}}]
+    assert table(worse).splitlines()[2].endswith("| - | 500 % |")

@@ -28,7 +28,7 @@ from xling_align.trainers.self_train import SelfTrainArguments
 
 SETS = {"en": "good morning night day sun moon", "de": "guten morgen nacht tag sonne mond"}
 TEXTS = {code: [" ".join(three) for three in itertools.permutations(text.split(), 3)] for code, text in SETS.items()}
-SETTINGS = {"max_steps": 8, "save_steps": 2, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "rounds": 1}
+SETTINGS = {"max_steps": 8, "save_steps": 2, "per_device_train_batch_size": 8, "learning_rate": 1e-3}
 FLAGS = [word for name, value in SETTINGS.items() for word in (f"--{name}", str(value))]
 
 
@@ -67,7 +67,8 @@ def words(folder: Path, out: Path, *flags: str, **changes: str | None) -> list[s
         texts = [] if value is None else value.split()
         values = [word if name == "add_languages" else str(folder / word) for word in texts]
         command += [f"--{name}", *values] if values else []
-    return [*command, "--output_dir", str(out), "--held_out", "20", "--allow_unmeasured", *FLAGS, *flags]
+    mining = ["--rounds", "1"] if given.get("source_mono") else []
+    return [*command, "--output_dir", str(out), "--held_out", "20", "--allow_unmeasured", *FLAGS, *mining, *flags]
 
 
 def test_pairs_align_an_added_language(folder, tmp_path, capsys):
@@ -167,9 +168,17 @@ def test_a_language_that_lost_too_much_is_told_by_the_exit_code(folder, tmp_path
 
 
 @pytest.mark.slow
-def test_kill_9_and_rerun_give_the_same_weights(folder, tmp_path):
+@pytest.mark.parametrize(
+    ("given", "training"),
+    [
+        ({"parallel": "parallel.jsonl"}, "paired.training"),
+        ({"source_mono": "en.txt"}, "rounds/rounds/1/training"),
+    ],
+)
+def test_kill_9_and_rerun_give_the_same_weights(folder, tmp_path, given, training):
     flags = ["--tolerance", "100", "--max_steps", "20"]
-    arguments = words(folder, Path("out"), *flags, parallel="parallel.jsonl")
+    flags += ["--first_threshold", "0.5"] if "source_mono" in given else []
+    arguments = words(folder, Path("out"), *flags, **given)
     program = "import sys; from xling_align.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command, environment = [sys.executable, "-c", program, *arguments], {**os.environ, "OMP_NUM_THREADS": "1"}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -177,7 +186,7 @@ def test_kill_9_and_rerun_give_the_same_weights(folder, tmp_path):
     killed.mkdir()
     subprocess.run(command, check=True, env=environment, capture_output=True, cwd=whole)
     running = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, cwd=killed)
-    while not (killed / "out" / "work" / "paired.training" / "checkpoint-2").exists():
+    while not (killed / "out" / "work" / training / "checkpoint-2").exists():
         assert running.poll() is None, "the run ended before it could be killed"
         time.sleep(0.001)
     running.send_signal(signal.SIGKILL)
@@ -193,6 +202,13 @@ BAD = {
     "another wrapping": ({}, ["--pooling", "mean"], ["--pooling is not for xling adapt"]),
     "a language that is there": ({"add_languages": "de"}, (), ["has de already", "en, de, fr"]),
     "no pairs and no text of the source": ({"parallel": None}, (), ["--parallel", "--source_mono"]),
+    "pairs of no added language": (
+        {"add_languages": "nl sv", "mono": "nl.txt sv.txt", "parallel": "other.jsonl"},
+        (),
+        ["other.jsonl: no pair is in nl or sv", "leave --parallel out"],
+    ),
+    "mining without a text to mine in": ({}, ("--k", "3"), ["--k says how pairs are mined", "--source_mono"]),
+    "languages of the texts": ({}, ("--mono_languages", "en", "nl"), ["--add_languages", "--mono_languages out"]),
     "nothing to replay": ({"replay": None}, (), ["--replay", "--data_dir"]),
     "replay of other languages": ({"replay": "other.jsonl"}, (), ["none of the model's languages", "en, de, fr"]),
     "a file too few": ({"add_languages": "nl sv"}, (), ["2 languages", "1 files"]),
@@ -256,7 +272,7 @@ def test_bad_input_is_one_line(name, folder, tmp_path, capsys):
     assert stop.value.code == 2 and len(errors) == 1
     for word in expected:
         assert word in errors[0]
-    assert not (tmp_path / "out" / "model.safetensors").exists()
+    assert not list((tmp_path / "out").rglob("*"))
 
 
 @pytest.mark.parametrize("changed", ["nl.txt", "parallel.jsonl", "data/parallel/own/fr-en.tsv"])

@@ -79,6 +79,7 @@ BAD = {
     "no code": ("--languages German! --texts {de.tsv}", ["German!", "ISO 639"]),
     "text of another language": ("--languages de --texts {fr.txt}", ["fr.txt", "xx.txt"]),
     "empty text": ("--languages de --texts {empty.txt}", ["empty.txt"]),
+    "no sentences asked for": ("--languages de --texts {de.tsv} --sentences 0", ["--sentences is 0", "at least 1"]),
     "no such text": ("--languages pl --texts {pl.txt}", ["pl.txt", "no file"]),
     "one sentence many times": ("--languages de --texts {de.txt}", ["de: 1 sentences"]),
     "sides swapped": ("--languages ru --texts {ru.tsv}", ["source side", "ru.tsv looks like 'ru'", "swap"]),

@@ -1,4 +1,4 @@
-"""One optimiser step of the trainer, its gradient and running means written to a file; run by test_trainer.py."""
+"""Optimiser steps of the trainer, the last gradient and running means written to a file; run by test_trainer.py."""
 
 import json
 import os
@@ -46,9 +46,9 @@ class KeepGradient(TrainerCallback):
 
 
 def step_arguments(folder: str, batch_size: int, settings: dict) -> XLingAlignTrainingArguments:
-    """Of one step in fp32, nothing of which is saved."""
+    """Of one step in fp32, unless settings name more, nothing of which is saved."""
     size = {"output_dir": folder, "max_steps": 1, "per_device_train_batch_size": batch_size, "bf16": False}
-    return XLingAlignTrainingArguments(**size, save_strategy="no", disable_tqdm=True, **settings)
+    return XLingAlignTrainingArguments(**size | settings, save_strategy="no", disable_tqdm=True)
 
 
 def every_third(ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

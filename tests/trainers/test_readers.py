@@ -14,7 +14,15 @@ from xling_align.modeling_xling import InputError
 from xling_align.trainers.data import formats, readers
 from xling_align.trainers.data.formats import catalog_records, hub_records
 from xling_align.trainers.data.pairs import LeftOut, stable_hash
-from xling_align.trainers.data.readers import ReadReport, pair_id_of, pairs_dataset, read_data_dir, read_pairs
+from xling_align.trainers.data.readers import (
+    ReadReport,
+    named_language,
+    pair_id_of,
+    pairs_by_name,
+    pairs_dataset,
+    read_data_dir,
+    read_pairs,
+)
 
 # In the order of their bytes, as .mo files are; with emoji, combining marks, CJK, right-to-left text and quotes.
 TRANSLATIONS = [
@@ -656,6 +664,27 @@ def test_what_a_data_folder_lacks_is_refused_at_once(data_dir, languages, corpor
 
 
 # --- datasets
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("pt-BR.tsv", "pt-BR"),
+        ("pt.tsv", "pt"),
+        ("pt-en.tsv.gz", "pt"),
+        ("pt-BR-en.jsonl", "pt-BR"),
+        ("ptolemy.tsv", None),
+        ("de.tsv", None),
+    ],
+)
+def test_a_file_is_named_after_a_language_also_of_a_region(name, code):
+    assert named_language(f"folder/{name}", ["nl", "pt", "pt-BR"]) == code
+
+
+def test_of_a_file_that_names_several_languages_those_asked_for_are_taken(tmp_path):
+    rows = [row("one", "eins", target_language="de"), row("one", "un", target_language="fr")]
+    (tmp_path / "all.jsonl").write_text("\n".join(json.dumps(each) for each in rows))
+    assert [pair["target"] for pair in pairs_by_name(tmp_path / "all.jsonl", "en", ["nl", "fr"])] == ["un"]
 
 
 def test_pairs_become_a_dataset_in_their_order(monkeypatch):

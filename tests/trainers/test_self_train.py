@@ -1,5 +1,6 @@
 """The train-mine loop on tiny models: rounds, going on after a kill, bad input."""
 
+import errno
 import itertools
 import json
 import os
@@ -65,6 +66,11 @@ def folder(tmp_path_factory) -> Path:
     rows = [f"{english}\t{german}" for english, german in zip(ENGLISH, GERMAN, strict=True)]
     (root / "gold.tsv").write_text("\n".join([*rows, "red\trot"]))
     (root / "fr.tsv").write_text("\n".join(f"{english}\tbonjour {english}" for english in ENGLISH))
+    (root / "pl.tsv").write_text("\n".join(f"{english}\tdobry {english}" for english in ENGLISH))
+    (root / "de.gold.tsv").write_text("\n".join(rows))
+    told = {"source_language": "en", "target_language": "fr"}
+    french = [{"source": english, "target": f"bonjour {english}", **told} for english in ENGLISH]
+    (root / "known.jsonl").write_text("\n".join(map(json.dumps, french)))
     return root
 
 
@@ -143,9 +149,51 @@ def test_a_language_with_many_known_pairs_is_not_mined_for(folder, tmp_path, cap
     assert all(line in caplog.text for line in plan)
     caplog.clear()
     with caplog.at_level("INFO", logger="xling_align"):
-        self_train.main(flags(folder, tmp_path / "more", mono="en.txt de.txt fr.txt", **known | {"many_pairs": "121"}))
+        known |= {"many_pairs": "121", "gold": "de.gold.tsv known.jsonl"}
+        self_train.main(flags(folder, tmp_path / "more", mono="en.txt de.txt fr.txt", **known))
     assert f"fr has {len(ENGLISH)} known pairs and is trained on known and mined pairs" in caplog.text
-    assert sorted(report(tmp_path / "more", 1)["languages"]) == ["de", "fr"]
+    found = report(tmp_path / "more", 1)["languages"]
+    assert sorted(found) == ["de", "fr"] and "precision" in found["fr"] and found["de"]["precision"] > 0
+
+
+def test_the_plan_names_languages_that_are_not_mined_in_and_that_pairs_are_filtered(folder, tmp_path, caplog):
+    known = {"train_file": "fr.tsv", "target_language": "fr", "rounds": "1", "pair_evidence": "true"}
+    with caplog.at_level("INFO", logger="xling_align"):
+        self_train.main(flags(folder, tmp_path, **known))
+    assert "plan: fr has 120 known pairs and is trained on known pairs, those that the evidence keeps" in caplog.text
+
+
+def test_a_plain_encoder_learns_the_languages_of_known_pairs_as_well(folder, tmp_path):
+    known = {"train_file": "pl.tsv", "target_language": "pl", "rounds": "1", "first_threshold": "0.1"}
+    self_train.main(flags(folder, tmp_path, encoder="encoder", **known))
+    assert XLingAlignModel.from_pretrained(tmp_path).config.languages == ["en", "de", "pl"]
+
+
+def test_where_a_later_round_finds_too_little_the_model_of_the_one_before_is_kept(folder, tmp_path, caplog):
+    self_train.main(flags(folder, tmp_path / "one", rounds="1"))
+    given = flags(folder, tmp_path / "two", rounds="2", last_threshold="9")
+    self_train.main(given)
+    assert "round 2 found 0 pairs" in caplog.text and "the model of round 1 is kept" in caplog.text
+    self_train.main(given)
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert read_facts(tmp_path / "two")["recipe"]["rounds"] == 1
+    assert not (tmp_path / "two" / "rounds" / "2").exists()
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(folder, tmp_path, capsys, monkeypatch):
+    given = flags(folder, tmp_path, rounds="1")
+    with monkeypatch.context() as patched:
+
+        def full(path, *_):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+        patched.setattr(mine_rounds, "word_states", full)
+        with pytest.raises(SystemExit) as stop:
+            self_train.main(given)
+    assert stop.value.code == 2 and "source.words can't be written: there is no room left" in capsys.readouterr().err
+    self_train.main(given)
+    assert report(tmp_path, 1)["languages"]["de"]["pairs"] > 0
 
 
 def round_pairs(out: Path, number: int) -> dict[tuple[int, int], float]:
@@ -332,20 +380,35 @@ def test_other_contents_of_the_same_files_are_not_gone_on_with(folder, tmp_path,
     assert outputs(tmp_path / "out") == before
 
 
-def test_a_kill_between_the_moved_words_and_their_report_does_no_harm(made_up_folder, tmp_path):
-    self_train.main(flags(made_up_folder, tmp_path / "whole", **LEXICAL))
-    given = flags(made_up_folder, tmp_path / "cut", **LEXICAL)
-    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    rounds = tmp_path / "cut" / "rounds"
-    for path in (rounds / "0" / "round.json", tmp_path / "cut" / "model.safetensors"):
-        path.unlink()
-    shutil.rmtree(rounds / "1")
-    shutil.copytree(made_up_folder / "model", rounds / "0" / "model.partial")  # begun
+def test_a_kill_between_the_moved_words_and_their_report_does_no_harm(made_up_folder, tmp_path, monkeypatch):
+    given, kept = flags(made_up_folder, Path("out"), **LEXICAL), tmp_path / "kept"
+    (tmp_path / "whole").mkdir()
+    monkeypatch.chdir(tmp_path / "whole")  # the paths in the files are the same
     self_train.main(given)
-    shutil.copytree(made_up_folder / "model", rounds / "0" / "model", dirs_exist_ok=True)  # complete
-    (rounds / "0" / "round.json").unlink()
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    monkeypatch.chdir(tmp_path / "killed")
+    out, whole = Path("out"), outputs(tmp_path / "whole" / "out")
+
+    def kill():
+        for path in (out / "rounds" / "0" / "round.json", out / "model.safetensors"):
+            path.unlink()
+        shutil.rmtree(out / "rounds" / "1")
+
+    def keep(_):
+        shutil.copytree(out / "rounds" / "0" / "model", kept)
+        raise KeyboardInterrupt
+
+    kill()
+    shutil.copytree(made_up_folder / "model", out / "rounds" / "0" / "model.partial")  # begun
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(self_train.SelfTraining, "rounds_done", keep)
+        self_train.main(given)
     self_train.main(given)
-    assert outputs(tmp_path / "cut").keys() == outputs(tmp_path / "whole").keys()
+    assert outputs(out) == whole
+    kill()
+    shutil.copytree(kept, out / "rounds" / "0" / "model")  # complete
+    self_train.main(given)
+    assert outputs(out) == whole
 
 
 def test_towers_have_no_words_to_start(made_up_folder, tmp_path, caplog):
@@ -377,7 +440,7 @@ def test_a_run_that_found_too_little_for_a_batch_can_be_started_with_another_thr
     with pytest.raises(SystemExit):
         self_train.main(flags(folder, tmp_path, rounds="1", per_device_train_batch_size="500"))
     said = capsys.readouterr().err
-    assert "pairs with a margin of 1.00 or more that are confirmed, and a batch takes 500" in said
+    assert "pairs, of which a batch takes 500 that differ, with a margin of 1.00 or more that are confirmed" in said
     assert "--first_threshold or --per_device_train_batch_size" in said
     self_train.main(flags(folder, tmp_path, rounds="1", first_threshold="0.9"))
     assert report(tmp_path, 1)["languages"]["de"]["pairs"] > 0
@@ -407,6 +470,14 @@ BAD = {
     "two codes for three files": ({"mono_languages": "en"}, ["2 files", "its own code"]),
     "no code": ({"mono_languages": "en German!"}, ["German!", "ISO 639"]),
     "language that the model lacks": ({"mono_languages": "en pl"}, ["'pl'", "en, de, fr"]),
+    "known pairs of such a language": (
+        {"train_file": "pl.tsv", "target_language": "pl"},
+        ["languages en, de, fr and not 'pl'", "--languages"],
+    ),
+    "gold of no language that is told": (
+        {"mono": "en.txt de.txt fr.txt"},
+        ["gold.tsv does not say which language", "such as de.tsv"],
+    ),
     "nothing above the threshold": ({"first_threshold": "9"}, ["round 1", "9.00", "--first_threshold"]),
     "no steps": ({"max_steps": "0"}, ["--max_steps"]),
     "adapters": ({"lora_rank": "4"}, ["--lora_rank", "not for rounds of mining"]),
@@ -426,11 +497,17 @@ def test_bad_input_is_one_line(name, folder, tmp_path, capsys):
         assert word in errors[0]
 
 
-@pytest.mark.parametrize("name", ["empty text", "languages swapped"])
-def test_bad_texts_are_refused_before_anything_is_written(name, folder, tmp_path):
+def test_a_model_to_start_from_is_asked_for(folder, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        self_train.main(flags(folder, tmp_path / "out")[3:])  # neither a recipe, which names one, nor --encoder
+    assert "error: there is no encoder; give --encoder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_nothing_is_left_of_bad_input(name, folder, tmp_path):
     with pytest.raises(SystemExit):
         self_train.main(flags(folder, tmp_path / "out", **BAD[name][0]))
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").rglob("*"))
 
 
 def test_a_line_of_a_million_characters_is_left_out(folder, tmp_path, caplog):

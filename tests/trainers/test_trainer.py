@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -299,6 +300,9 @@ def test_a_checkpoint_cut_short_by_a_kill_is_set_aside(tmp_path):
     (tmp_path / "checkpoint-4" / "trainer_state.json").write_text('{"epoch": ')
     assert last_complete_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-2")
     assert (tmp_path / "incomplete-checkpoint-4").is_dir()
+    shutil.copytree(tmp_path / "checkpoint-2", tmp_path / "checkpoint-4")
+    (tmp_path / "checkpoint-4" / "trainer_state.json").unlink()  # a second kill at the same step
+    assert last_complete_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-2")
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):

@@ -17,12 +17,12 @@ def falling(first: float, last: float, number: int, rounds: int) -> float:
 
 
 def overlap(first: Set, second: Set) -> float:
-    """Jaccard overlap; 0 of two empty sets.
+    """Jaccard overlap; 1 of two empty sets, so that a language without finds does not keep the rounds going.
 
-    >>> overlap({1, 2, 3}, {2, 3, 4})
-    0.5
+    >>> overlap({1, 2, 3}, {2, 3, 4}), overlap(set(), set())
+    (0.5, 1.0)
     """
-    return len(first & second) / max(len(first | second), 1)
+    return len(first & second) / len(first | second) if first | second else 1.0
 
 
 def confirm(reasons: np.ndarray, pairs: Sequence, views: Sequence[Set]) -> np.ndarray:

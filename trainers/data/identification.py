@@ -50,7 +50,7 @@ def first_texts(path: str | Path) -> list[str]:
     report = ReadReport()
     texts = [text for _, text in islice(usable_lines(Path(path), report), TEXTS)]
     if not texts:
-        raise no_sentence(path, report)
+        raise InputError(no_sentence(path, report))
     return texts
 
 

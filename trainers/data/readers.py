@@ -252,17 +252,21 @@ def named_language(path: str | Path, codes: Iterable[str]) -> str | None:
     Returns:
         The code; None if the name begins with none of them.
     """
-    first = re.split(r"[.-]", Path(path).name)[0]
-    return first if first in codes else None
+    name = Path(path).name
+    named = [code for code in codes if name == code or name.startswith((f"{code}.", f"{code}-"))]
+    return max(named, key=len, default=None)
 
 
-def by_name(pairs: Iterable[Pair], path: str | Path, codes: Sequence[str]) -> Iterator[Pair]:
-    """Pairs as they come, for programs that take a file's language from its name.
+def pairs_by_name(
+    path: str | Path, source_language: str, codes: Sequence[str], report: ReadReport | None = None
+) -> Iterator[Pair]:
+    """Pairs of a file in some languages; where the file does not say which one it is in, its name may.
 
     Args:
-        pairs: Those of the file.
         path: The file.
-        codes: Languages that it may be in.
+        source_language: Code of the language that all are paired with.
+        codes: The languages; pairs in others are left out.
+        report: As `read_pairs`.
 
     Yields:
         The pairs.
@@ -270,8 +274,10 @@ def by_name(pairs: Iterable[Pair], path: str | Path, codes: Sequence[str]) -> It
     Raises:
         InputError: Neither the name nor the file says which language it is.
     """
+    only = codes[0] if len(codes) == 1 else named_language(path, codes)
     try:
-        yield from pairs
+        pairs = read_pairs(path, source_language, only, report=report)
+        yield from (row for row in pairs if row["target_language"] in codes)
     except UnsaidLanguage as error:
         raise InputError(
             f"{path} does not say which language its sentences are in; name it after its language, such as "

@@ -32,12 +32,14 @@ def strategy(pairs: int, many: int) -> str:
     return KNOWN if pairs >= many else BOTH if pairs else MINED
 
 
-def to_mine(pairs: dict[str, int], many: int) -> list[str]:
+def to_mine(pairs: dict[str, int], texts: list[str], many: int, filtered: bool = False) -> list[str]:
     """Log the strategy for each language.
 
     Args:
         pairs: Known pairs of each language.
+        texts: Those of the languages that there is text to mine in of.
         many: See `strategy`.
+        filtered: Whether pairs that the evidence speaks against are left out.
 
     Returns:
         The languages to mine pairs of.
@@ -45,13 +47,14 @@ def to_mine(pairs: dict[str, int], many: int) -> list[str]:
     Raises:
         InputError: There is none.
     """
-    plan = {code: strategy(number, many) for code, number in pairs.items()}
+    plan = {code: strategy(number, many if code in texts else 0) for code, number in pairs.items()}
     for code, kind in plan.items():
-        logger.info("plan: %s has %s known pairs and is trained on %s", code, f"{pairs[code]:,}", kind)
+        kept = ", those that the evidence keeps" if filtered else ""
+        logger.info("plan: %s has %s known pairs and is trained on %s%s", code, f"{pairs[code]:,}", kind, kept)
     mined = [code for code, kind in plan.items() if kind != KNOWN]
     if not mined:
         raise InputError(
-            f"{', '.join(plan)}: {many:,} known pairs or more, so none are mined; raise --many_pairs, or train on "
+            f"{', '.join(texts)}: {many:,} known pairs or more, so none are mined; raise --many_pairs, or train on "
             "the known pairs by xling align"
         )
     return mined

@@ -42,10 +42,10 @@ def usable_lines(path: Path, report: ReadReport) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def no_sentence(path: str | Path, report: ReadReport) -> InputError:
-    """What to raise for a file without any usable line."""
+def no_sentence(path: str | Path, report: ReadReport) -> str:
+    """What is wrong with a file without any usable line."""
     reason = f"; {report.bad.total()} lines are unusable ({report.examples[0]})" if report.bad else ""
-    return InputError(f"{path} holds no sentence{reason}; give a text file with a sentence a line")
+    return f"{path} holds no sentence{reason}; give a text file with a sentence a line"
 
 
 class Sentences:
@@ -83,7 +83,7 @@ class Sentences:
                 lines.append(number)
                 ends.append(ends[-1] + stream.write(text.encode()))
         if not ids:
-            raise no_sentence(path, self.report)
+            raise InputError(no_sentence(path, self.report))
         self.total_lines = self.report.good.total() + self.report.bad.total()
         self.digest = digest.hexdigest()
         _, first, inverse = np.unique(np.asarray(ids), return_index=True, return_inverse=True)

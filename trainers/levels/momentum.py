@@ -62,7 +62,8 @@ class MomentumContrast:
                 vectors.float(), partners, negatives, self.args.momentum_tau, known, weights=both, **hard
             )
         if step.model.training:
-            self.queue.push(gather(keys), gather(ids))
+            rows = torch.arange(len(ids), device=ids.device).view(2, -1).T.flatten()  # by pairs, as on one process
+            self.queue.push(gather(keys[rows]), gather(ids[rows]))
             if self.texts is not None:
                 self.push_texts(self.texts, max(1, round(self.args.monolingual_share * len(step.pair_ids))))
         return loss

@@ -57,6 +57,18 @@ def test_hard_negatives_gathered_from_two_processes_give_the_gradient_of_one(tmp
     assert any(not torch.allclose(unweighted[name], gradient) for name, gradient in one["gradient"].items())
 
 
+def test_a_queue_that_overflows_within_a_step_is_the_same_on_two_processes(tmp_path):
+    """Of two steps of 16 keys and 4 single sentences each, 30 stay: the third step's negatives."""
+    settings = {"losses": ["momentum"], "hard_negatives": 3, "monolingual": True, "max_steps": 3, "queue_size": 30}
+    settings |= {"monolingual_share": 0.5, "learning_rate": 1e-3}
+    one, two = (one_step(tmp_path / str(count), count, settings) for count in (1, 2))
+    assert one["queue"]["filled"] == 30 and max(gradient.abs().max() for gradient in one["gradient"].values()) > 1e-3
+    for name, gradient in one["gradient"].items():
+        torch.testing.assert_close(two["gradient"][name], gradient, atol=1e-5, rtol=1e-3, msg=name)
+    assert one["queue"]["pair_ids"].tolist() == two["queue"]["pair_ids"].tolist()
+    torch.testing.assert_close(two["queue"]["vectors"], one["queue"]["vectors"], atol=1e-5, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
