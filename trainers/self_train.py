@@ -216,7 +216,6 @@ class SelfTraining:
         self.seeds = [PairData(each) for each in known]
         self.shares = [1 - arguments.mined_share] * len(known) if shares is None else list(shares)
         self.tokenizer = load_tokenizer(encoder_of(model_arguments))
-        check_files(*(arguments.gold or []))
         if args.max_steps < 1:
             raise InputError("a round needs its number of steps; give --max_steps, such as 100")
         if process_count() > 1:
