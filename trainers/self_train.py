@@ -14,7 +14,8 @@ adaptive_contrastive_framework.txt, section 2.2, gives no formulas; the form is 
 - Training on these pairs and on known ones (`--train_file`, `--data_dir`), in a fixed proportion.
 - The running average of the weights is what mines in the next round, and what the next round starts from.
 - The rounds end when training no longer changes what is found: by the threshold of the round before, a round finds
-  nearly the same pairs as that one. It is still trained on all that its own, lower threshold lets in.
+  nearly the same pairs as that one. It is still trained on all that its own, lower threshold lets in. They also end
+  when a round after the first finds less than a batch; the model of the one before it is the result.
 
 All that is done is kept in `OUTPUT_DIR/rounds`; a run that was stopped, by `kill -9` or otherwise, goes on there and
 ends with the same pairs and the same weights.
