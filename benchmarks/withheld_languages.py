@@ -63,8 +63,9 @@ def draw(given: argparse.Namespace) -> None:
     missing = [(each, seed) for each, seed in texts if not each.path("drawn.json").exists()]
     rows = list(read_data_dir(given.data_dir, None, CORPORA)) if missing else []
     for each, seed in missing:
-        each.draw(rows, given.size, given.others, random.Random(seed))
+        each.folder.mkdir(parents=True, exist_ok=True)
         write_json(each.path("draw_settings.json"), settings)
+        each.draw(rows, given.size, given.others, random.Random(seed))
 
 
 class Texts:
@@ -263,14 +264,13 @@ def share(scores: np.ndarray, start: int) -> str:
         start: Stage that the gain is counted from.
 
     Returns:
-        The share of the means, with the least and the most of a run.
+        The share of the means, with the least and the most of a run; none where the true pairs of a run gain nothing.
     """
-    gains = np.vstack([scores.mean(0), scores])
-    gains = gains[:, 2:] - gains[:, [start]]  # of the rounds and of the true pairs
+    gains = scores[:, 2:] - scores[:, [start]]  # of the rounds and of the true pairs
     if (gains[:, 1] <= 0).any():
         return "-"
-    mean, *runs = 100 * gains[:, 0] / gains[:, 1]
-    return f"{mean:.0f} %" + (f" ({min(runs):.0f} to {max(runs):.0f})" if len(runs) > 1 else "")
+    (rounds, true), runs = gains.mean(0), 100 * gains[:, 0] / gains[:, 1]
+    return f"{100 * rounds / true:.0f} %" + (f" ({runs.min():.0f} to {runs.max():.0f})" if len(runs) > 1 else "")
 
 
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:

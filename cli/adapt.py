@@ -72,9 +72,7 @@ def run(args: argparse.Namespace) -> None:
 
 def changed(given: Any, recipe: Any) -> list[str]:
     """Names of the arguments that are not as the recipe has them."""
-    from dataclasses import asdict
-
-    return [name for name, value in asdict(recipe).items() if getattr(given, name) != value]
+    return [name for name, value in vars(recipe).items() if getattr(given, name) != value]
 
 
 def table(result: dict[str, Any], added: list[str]) -> str:

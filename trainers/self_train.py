@@ -28,6 +28,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,7 @@ class SelfTraining:
         self.files = arguments.files(data.source_language)
         check_texts_not_swapped(self.files, "swap the files of --mono, or their --mono_languages")
         self.source, *self.targets = self.files
-        self.languages, self.gold = list(self.files), {}
+        self.gold: dict[str, set] = {}  # known pairs of each language that are hidden in the texts
         self.root = Path(args.output_dir) / "rounds"
         known = [data] if data.train_file or data.data_dir else []
         if shares is not None:
@@ -233,14 +234,8 @@ class SelfTraining:
 
     def all_rounds(self) -> XLingAlignModel:
         """As `run`, with the output folder to itself."""
-        known = sum((seeds.counts for seeds in self.seeds), Counter())
-        self.languages = [*self.files, *(code for code in known if code not in self.files)]
-        self.targets = to_mine(
-            {code: known[code] for code in self.languages if code != self.source},
-            self.targets,
-            self.arguments.many_pairs,
-            self.args.pair_evidence,
-        )
+        known = {code: self.known[code] for code in self.languages if code != self.source}
+        self.targets = to_mine(known, self.targets, self.arguments.many_pairs, self.args.pair_evidence)
         self.gold = self.hidden_pairs()
         given = self.arguments, self.model_arguments, self.data
         inputs = digests([*self.files.values(), *(self.arguments.gold or []), *self.data.paths])
@@ -258,6 +253,16 @@ class SelfTraining:
         self.write_facts(number)
         logger.info("%d rounds; saved to %s", number, self.args.output_dir)
         return model
+
+    @cached_property
+    def known(self) -> Counter[str]:
+        """Known pairs by language."""
+        return sum((seeds.counts for seeds in self.seeds), Counter())
+
+    @property
+    def languages(self) -> list[str]:
+        """Codes of all languages: those of the texts, and others of known pairs."""
+        return [*self.files, *(code for code in self.known if code not in self.files)]
 
     def rounds_done(self) -> int:
         """Mine and train round by round, as far as there is something to do; how many rounds that were."""
@@ -347,25 +352,27 @@ class SelfTraining:
         encoder = TextEncoder(model, self.tokenizer, "cls", own.batch_size, normalize=True, bf16=has_fast_bf16())
         threshold = falling(own.first_threshold, own.last_threshold, number, own.rounds)
         figures = {code: self.mine_language(number, code, threshold, encoder) for code in self.targets}
-        if (lacking := self.lacking(number, model.config)) and number > 1:
-            drop(self.folder(number))
-            logger.warning("round %d found %s; the model of round %d is kept", number, lacking, number - 1)
+        if not self.fills_a_batch(number, model.config):
+            batch, found = self.args.train_batch_size, sum(each["pairs"] for each in figures.values())
+            told = f"round {number} found {found} pairs with a margin of {threshold:.2f} or more that are confirmed"
+            told += f", and a batch takes {batch} that differ"
+            drop(self.folder(number) if number > 1 else self.root)
+            if number == 1:
+                raise InputError(
+                    f"{told}; lower --first_threshold or --per_device_train_batch_size, or start from a model that is "
+                    "nearer"
+                )
+            logger.warning("%s; the model of round %d is kept", told, number - 1)
             return None
-        if lacking:
-            drop(self.root)
-            raise InputError(
-                f"round 1 found {lacking} with a margin of {threshold:.2f} or more that are confirmed; lower "
-                "--first_threshold or --per_device_train_batch_size, or start from a model that is nearer"
-            )
         least = min(each["overlap"] for each in figures.values())
         return {"round": number, "threshold": threshold, "overlap": least, "languages": figures}
 
-    def lacking(self, number: int, config: XLingAlignConfig) -> str:
-        """What a round found and a batch takes, where that is too little to train on; else nothing."""
-        batch, found = self.args.train_batch_size, len(self.mined_rows(number))
-        parts = [self.mined_pairs(number, config)[0], *self.known_pairs(config)] if found else []
-        meanings = len(np.unique(np.concatenate([part.pair_ids for part in parts]))) if parts else 0
-        return "" if meanings >= batch else f"{found} pairs, of which a batch takes {batch} that differ,"
+    def fills_a_batch(self, number: int, config: XLingAlignConfig) -> bool:
+        """Whether a round found pairs, and a batch of different ones together with known pairs."""
+        mined, batch = {row["pair_id"] for row in self.mined_rows(number)}, self.args.train_batch_size
+        if not mined or len(mined) >= batch:
+            return bool(mined)
+        return len(mined.union(*(pairs.pair_ids.tolist() for pairs in self.known_pairs(config)))) >= batch
 
     def mine_language(
         self, number: int, code: str, threshold: float, encoder: TextEncoder | None = None

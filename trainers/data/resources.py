@@ -37,7 +37,7 @@ def to_mine(pairs: dict[str, int], texts: list[str], many: int, filtered: bool =
 
     Args:
         pairs: Known pairs of each language.
-        texts: Those of the languages that there is text to mine in of.
+        texts: Codes of the languages with text to mine in.
         many: See `strategy`.
         filtered: Whether pairs that the evidence speaks against are left out.
 
